@@ -1,0 +1,211 @@
+"""From Hounsfield units to what a network is given: window, equalisation, normalisation, size.
+
+`Preprocessing` is one object for training and app, so that a model is always fed as it was trained.
+The visitor's own window only changes the picture, never the network's input (ARCHITECTURE.md).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+HU_AIR = -1000
+HU_NOT_AIR = -500  # voxels above this count as body in zscore()
+
+Equalisation = Literal["none", "he", "clahe"]
+Normalisation = Literal["unit", "zscore"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A range of HU spread over the grey scale: `center` ± `width`/2, both in HU."""
+
+    center: float
+    width: float
+
+    def __post_init__(self) -> None:
+        if not self.width > 0:
+            raise ValueError(f"a window must be wider than 0 HU, not {self.width}")
+
+    @property
+    def low(self) -> float:
+        """The HU that becomes black."""
+        return self.center - self.width / 2
+
+    @property
+    def high(self) -> float:
+        """The HU that becomes white."""
+        return self.center + self.width / 2
+
+    def __call__(self, hu: np.ndarray) -> np.ndarray:
+        """HU of any shape -> float32 in [0, 1]: clip((hu − low) / width, 0, 1)."""
+        image = hu.astype(np.float32)
+        image -= self.low
+        image /= self.width
+        return np.clip(image, 0.0, 1.0, out=image)
+
+
+# What each is for is said where the visitor picks it. Sources: abdomen, lung and bone are the usual
+# console presets; "liver" is fastai's preset; S3 and S4 are windows of the papers (PAPERS.md section 2).
+NAMED_WINDOWS: dict[str, Window] = {
+    "abdomen": Window(40, 400),
+    "liver": Window(30, 150),
+    "paper S4": Window(0, 250),
+    "paper S3": Window(50, 250),
+    "lung": Window(-600, 1500),
+    "bone": Window(400, 1800),
+}
+
+
+def histogram_equalize(image: np.ndarray) -> np.ndarray:
+    """Give every grey level the same share of the picture: map by the cumulative histogram.
+
+    image: float32 in [0, 1], (H, W). Returns float32 in [0, 1], (H, W). 256 bins, OpenCV's mapping
+    round(255·(cdf − cdf_min)/(n − cdf_min)): the darkest grey present stays black. The mapping depends
+    on the whole slice, so the same HU gets another grey in another slice.
+    """
+    return cv2.equalizeHist(_to_uint8(image)).astype(np.float32) / 255.0
+
+
+def clahe(image: np.ndarray, clip_limit: float = 2.0, tiles: int = 8) -> np.ndarray:
+    """Contrast-limited adaptive equalisation: as above, but tile by tile and with a limit on the slope.
+
+    image: float32 in [0, 1], (H, W). Returns float32 in [0, 1]. Zuiderveld 1994, OpenCV's implementation.
+    """
+    equaliser = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(tiles, tiles))
+    return equaliser.apply(_to_uint8(image)).astype(np.float32) / 255.0
+
+
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    return np.rint(image * 255.0).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Zscore:
+    """Mean and standard deviation of a windowed volume over its body voxels."""
+
+    mean: float
+    std: float
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return ((image - self.mean) / self.std).astype(np.float32)
+
+
+def zscore_of(hu: np.ndarray, window: Window) -> Zscore:
+    """The z-score of a volume: statistics of window(hu) over voxels above −500 HU (PAPERS.md section 2).
+
+    hu: (Z, Y, X). A volume without any body voxel, or a constant one, gets mean 0 and deviation 1.
+    """
+    body = window(hu[hu > HU_NOT_AIR])
+    std = float(body.std()) if body.size else 0.0
+    return Zscore(float(body.mean()), std) if std > 0 else Zscore(0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of the preprocessing of one slice, ready to be drawn."""
+
+    name: str  # original | windowed | equalised | resized | normalised
+    title: str
+    image: np.ndarray  # float32, (H, W); HU for `original`, else grey in `unit`
+    unit: str
+
+    def histogram(self, bins: int = 128) -> tuple[np.ndarray, np.ndarray]:
+        """Counts (bins,) and bin edges (bins + 1,) of this image."""
+        return np.histogram(self.image, bins=bins)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """HU slice -> network input, in this order: window, equalise, pad to a square, resize, normalise.
+
+    size is the side of the network's square input in pixels. The square keeps the proportions of the
+    body: the shorter side is padded with air, and `restore` cuts it off again.
+    """
+
+    window: Window
+    equalisation: Equalisation = "none"
+    normalisation: Normalisation = "unit"
+    size: int = 256
+
+    def __call__(self, hu: np.ndarray, zscore: Zscore | None = None) -> np.ndarray:
+        """hu: (N, Y, X) -> float32 (N, size, size).
+
+        With normalisation "zscore" the statistics of the whole volume are needed: zscore_of(volume).
+        """
+        if hu.ndim != 3:
+            raise ValueError(f"expected slices (N, Y, X), not an array of shape {hu.shape}")
+        return np.stack([self.steps(one, zscore)[-1].image for one in hu])
+
+    def steps(self, hu: np.ndarray, zscore: Zscore | None = None) -> list[Step]:
+        """Every stage that one slice (Y, X) goes through, first the original, last the network's input."""
+        image = self.window(hu)
+        grey = "grey, 0 to 1"
+        steps = [
+            Step("original", "As measured", hu.astype(np.float32), "HU"),
+            Step("windowed", f"Window {self.window.width:g} / {self.window.center:g}", image, grey),
+        ]
+        if self.equalisation != "none":
+            image = histogram_equalize(image) if self.equalisation == "he" else clahe(image)
+            title = "Histogram equalised" if self.equalisation == "he" else "CLAHE"
+            steps.append(Step("equalised", title, image, grey))
+        image = resize(pad_to_square(image), self.size)
+        steps.append(Step("resized", f"Resized to {self.size}×{self.size}", image, grey))
+        if self.normalisation == "zscore":
+            if zscore is None:
+                raise ValueError("this preprocessing needs the volume's z-score: pass zscore_of(volume)")
+            steps.append(Step("normalised", "Z-score", zscore(image), "standard deviations"))
+        return steps
+
+    def restore(self, maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Maps on the network's grid (C, size, size), float32 -> (C, Y, X) of the slice: the way back."""
+        side = max(shape)
+        top, left = _offset(shape[0], side), _offset(shape[1], side)
+        wide = cv2.resize(maps.transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_LINEAR)
+        wide = wide.reshape(side, side, -1).transpose(2, 0, 1)  # OpenCV drops a single channel's axis
+        return wide[:, top : top + shape[0], left : left + shape[1]]
+
+    def describe(self) -> str:
+        """One line for cards, badges and exports."""
+        names = {"none": "no equalisation", "he": "histogram equalisation", "clahe": "CLAHE"}
+        return (
+            f"window {self.window.width:g}/{self.window.center:g} HU, {names[self.equalisation]}, "
+            f"{'0 to 1' if self.normalisation == 'unit' else 'z-score'}, {self.size}×{self.size}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the manifest."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """The reverse of to_dict; a wrong field or value raises TypeError or ValueError."""
+        values = dict(values)
+        made = cls(window=Window(**values.pop("window")), **values)
+        if made.equalisation not in ("none", "he", "clahe") or made.normalisation not in ("unit", "zscore"):
+            raise ValueError(f"unknown preprocessing {made.equalisation!r}, {made.normalisation!r}")
+        return made
+
+
+def pad_to_square(image: np.ndarray) -> np.ndarray:
+    """(Y, X) -> (S, S) with S = max(Y, X): zeros (air) around, the slice in the middle."""
+    side = max(image.shape)
+    if image.shape == (side, side):
+        return image
+    square = np.zeros((side, side), image.dtype)
+    top, left = _offset(image.shape[0], side), _offset(image.shape[1], side)
+    square[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return square
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """(S, S) -> (size, size); pixels are averaged when it shrinks and interpolated when it grows."""
+    if image.shape == (size, size):
+        return image
+    shrinks = size < image.shape[0]
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _offset(length: int, side: int) -> int:
+    return (side - length) // 2
