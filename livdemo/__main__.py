@@ -1,0 +1,7 @@
+"""python -m livdemo ..."""
+
+import sys
+
+from livdemo.cli import main
+
+sys.exit(main())

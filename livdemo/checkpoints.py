@@ -1,0 +1,150 @@
+"""The manifest of trained weights, and the only place that loads one.
+
+TorchScript files run code when they are loaded and carry no checksum that torch looks at. So a file is
+read only if weights/manifest.json names it, and only after its sha256 matched. Nobody can upload one.
+"""
+
+import functools
+import hashlib
+import io
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from livdemo.errors import InputError
+from livdemo.intensity import Preprocessing
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a training run fixes, as one row of the manifest: enough to run the file without its class."""
+
+    model: str
+    title: str
+    preset: str
+    file: str  # name in the weights folder, and in the Hub repository
+    sha256: str
+    bytes: int
+    parameters: int
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    input_kind: str
+    size_multiple: int
+    largest_component: bool  # keep only the largest connected liver of the volume
+    trained_on: str  # one sentence: data, patients, split
+    weak: str  # what these weights cannot do, one sentence for header, table and exports; "" if nothing
+    validation: dict[str, float]  # Dice on the held-out patients
+    seed: int
+    commit: str  # of the code that trained it
+    licence: str  # of the weights
+    hub: dict[str, str] = field(default_factory=dict)  # repo and revision (a commit sha), if published
+
+    def to_row(self) -> dict[str, Any]:
+        """Plain values for manifest.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "Checkpoint":
+        """The reverse of to_row; TypeError or ValueError for a row that is not one."""
+        row = dict(row)
+        preprocessing = Preprocessing.from_dict(row.pop("preprocessing"))
+        return cls(preprocessing=preprocessing, labels=tuple(row.pop("labels")), **row)
+
+
+def weights_folder() -> Path:
+    """LIVDEMO_WEIGHTS, or weights/ beside the package."""
+    return Path(os.environ.get("LIVDEMO_WEIGHTS") or Path(__file__).parent.parent / "weights")
+
+
+def read_manifest(folder: Path | None = None) -> list[Checkpoint]:
+    """All rows of manifest.json; an absent file is an empty list, a damaged one an InputError."""
+    path = (folder or weights_folder()) / "manifest.json"
+    if not path.exists():
+        return []
+    try:
+        rows = json.loads(path.read_text())["checkpoints"]
+        return [Checkpoint.from_row(row) for row in rows]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} is damaged ({error}); restore it with `git checkout` or export again.") from error
+
+
+def write_manifest(checkpoints: list[Checkpoint], folder: Path | None = None) -> Path:
+    """Write the rows, sorted by model, beside and rename."""
+    path = (folder or weights_folder()) / "manifest.json"
+    rows = [c.to_row() for c in sorted(checkpoints, key=lambda c: c.model)]
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"format": 1, "checkpoints": rows}, indent=2, ensure_ascii=False) + "\n")
+    part.replace(path)
+    return path
+
+
+def find_checkpoint(model: str) -> Checkpoint:
+    """The manifest's row of a model; InputError names those that are trained."""
+    rows = {c.model: c for c in read_manifest()}
+    if model not in rows:
+        trained = ", ".join(rows) or "none yet"
+        raise InputError(f"There are no trained weights for {model!r}; trained are: {trained}.")
+    return rows[model]
+
+
+def fetch(checkpoint: Checkpoint) -> bytes:
+    """The checkpoint's file, from the weights folder or else from the Hub, after its sha256 matched.
+
+    The file is read once and the same bytes are hashed and loaded. InputError says what to do when it is
+    nowhere, when the Hub cannot be reached, or when the content is not what the manifest pins.
+    """
+    path = weights_folder() / checkpoint.file
+    if not path.exists():
+        path = _download(checkpoint)
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != checkpoint.sha256:
+        raise InputError(
+            f"{path.name} is not the file that the manifest pins (sha256 {found[:12]}… instead of "
+            f"{checkpoint.sha256[:12]}…), so it was not loaded; delete it and fetch it again."
+        )
+    return content
+
+
+def _download(checkpoint: Checkpoint) -> Path:
+    if not checkpoint.hub:
+        raise InputError(
+            f"{checkpoint.file} is missing from {weights_folder()} and is not on the Hub; "
+            f"get it back with `git checkout weights`, or train it: python -m train {checkpoint.model}."
+        )
+    repo, revision = checkpoint.hub["repo"], checkpoint.hub["revision"]
+    try:
+        return Path(huggingface_hub.hf_hub_download(repo, checkpoint.file, revision=revision))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise InputError(
+            f"{checkpoint.file} is not here yet and the Hugging Face Hub cannot be reached; connect once, "
+            f"or put the file into {weights_folder()}."
+        ) from error
+    except HfHubHTTPError as error:
+        raise InputError(
+            f"{checkpoint.file} could not be fetched from {repo} at revision {revision[:12]}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+@functools.lru_cache(maxsize=32)
+def load_model(checkpoint_sha256: str, device: str) -> torch.jit.ScriptModule:
+    """The model with that hash, ready to run: float32, eval, channels-last. Loaded once, never written to.
+
+    The hash, not a path, is the key, so every visitor shares one read-only model and nobody can name a file.
+    """
+    checkpoint = next((c for c in read_manifest() if c.sha256 == checkpoint_sha256), None)
+    if checkpoint is None:
+        raise InputError(f"No checkpoint with sha256 {checkpoint_sha256[:12]}… is in the manifest.")
+    try:
+        model = torch.jit.load(io.BytesIO(fetch(checkpoint)), map_location=device)
+    except RuntimeError as error:  # the pinned bytes are no TorchScript: the export went wrong
+        raise InputError(f"{checkpoint.file} is no TorchScript file; export it again.") from error
+    # Stored in half precision to stay small; halves are slow on a CPU and are widened here.
+    return model.float().eval().to(memory_format=torch.channels_last)

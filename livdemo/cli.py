@@ -1,0 +1,175 @@
+"""The command line: models, cases, compare, score.
+
+Every error that a user can cause is one plain sentence on stderr and exit status 2; a traceback is a bug.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from livdemo.cases import Case, list_cases, load_case
+from livdemo.checkpoints import Checkpoint, find_checkpoint, read_manifest
+from livdemo.comparison import Comparison, Progress, Result, compare
+from livdemo.errors import InputError
+from livdemo.metrics import score_case
+from livdemo.models import list_models
+from livdemo.report import COLUMNS, DISCLAIMER, HEADLINE, format_metric, metric_figures, results_table, write_report
+from livdemo.volume import read_label_map, read_volume
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    asked = _parser().parse_args(arguments)
+    try:
+        asked.run(asked)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m livdemo", description=f"How networks outline liver tumours. {DISCLAIMER}"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    models = commands.add_parser("models", help="the models, their size, and whether they are trained")
+    models.add_argument("--json", action="store_true")
+    models.set_defaults(run=_models)
+
+    cases = commands.add_parser("cases", help="the cases that can be opened by name")
+    cases.add_argument("--json", action="store_true")
+    cases.set_defaults(run=_cases)
+
+    comparing = commands.add_parser("compare", help="run models on a case and write masks, scores and a report")
+    comparing.add_argument("ct", metavar="CT", help="a .nii, .nii.gz, .nrrd, .mha, DICOM folder or .zip, or a case")
+    comparing.add_argument("--reference", type=Path, help="label map: 0 background, 1 liver, 2 tumour")
+    comparing.add_argument("--resample", action="store_true", help="let a reference on another grid be resampled")
+    comparing.add_argument("--models", default="all", help="names with commas, or all (the trained ones)")
+    comparing.add_argument("--out", type=Path, required=True, help="folder for the results")
+    comparing.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    comparing.set_defaults(run=_compare)
+
+    scoring = commands.add_parser("score", help="score one mask against another")
+    scoring.add_argument("prediction", type=Path, metavar="PREDICTION")
+    scoring.add_argument("reference", type=Path, metavar="REFERENCE")
+    scoring.add_argument("--json", action="store_true")
+    scoring.set_defaults(run=_score)
+    return parser
+
+
+def _models(asked: argparse.Namespace) -> None:
+    trained = {checkpoint.model: checkpoint for checkpoint in read_manifest()}
+    rows: list[dict[str, Any]] = []
+    for spec in list_models():
+        checkpoint = trained.get(spec.name)
+        rows.append(
+            {
+                "name": spec.name,
+                "title": spec.title,
+                "source": spec.source,
+                "parameters": {"paper": spec.parameters("paper"), "classroom": spec.parameters("classroom")},
+                "trained": checkpoint is not None,
+                "checkpoint": checkpoint
+                and {"file": checkpoint.file, "sha256": checkpoint.sha256, "bytes": checkpoint.bytes},
+            }
+        )
+    if asked.json:
+        _print_json(rows)
+        return
+    for row in rows:
+        size = f"{row['parameters']['classroom'] / 1e6:.2f} M (paper {row['parameters']['paper'] / 1e6:.1f} M)"
+        state = "trained" if row["trained"] else "not trained"
+        print(f"{row['name']:<14} {row['title']:<28} {size:<26} {state:<12} {row['source']}")
+
+
+def _cases(asked: argparse.Namespace) -> None:
+    infos = list_cases()
+    if asked.json:
+        _print_json([asdict(info) for info in infos])
+        return
+    for info in infos:
+        reference = "with reference" if info.has_reference else "no reference"
+        print(f"{info.name:<16} {info.title:<44} {reference:<15} {info.note}")
+
+
+def _compare(asked: argparse.Namespace) -> None:
+    checkpoints = _chosen(asked.models)
+    case = _open(asked.ct, asked.reference, asked.resample)
+    for warning in case.volume.warnings:
+        print(f"Note: {warning}", file=sys.stderr)
+    if asked.out.exists() and not asked.out.is_dir():
+        raise InputError(f"{asked.out} is a file; --out must name a folder.")
+    results = []
+    with tqdm(total=len(checkpoints) * len(case.volume.hu), unit="slice", disable=None) as bar:
+        for event in compare(case, checkpoints, asked.device):
+            if isinstance(event, Progress):
+                bar.set_description(event.checkpoint.model, refresh=False)
+                bar.update()
+            elif isinstance(event, Result):
+                results.append(event)
+    comparison = Comparison(case, tuple(results))
+    paths = write_report(comparison, asked.out)
+    _print_table(*results_table(comparison))
+    for checkpoint in checkpoints:
+        if checkpoint.weak:
+            print(f"{checkpoint.title}: {checkpoint.weak}")
+    print(f"{DISCLAIMER} Written: {', '.join(str(path) for path in paths)}")
+
+
+def _chosen(names: str) -> list[Checkpoint]:
+    if names == "all":
+        trained = read_manifest()
+        if not trained:
+            raise InputError("No model has trained weights yet; train one with python -m train NAME --data DIR.")
+        return trained
+    return [find_checkpoint(name.strip()) for name in dict.fromkeys(names.split(","))]
+
+
+def _open(ct: str, reference: Path | None, resample: bool) -> Case:
+    """A case of the catalogue by name, or a file with or without its reference."""
+    if not Path(ct).exists() and ct.split(":")[0] in {info.name.split(":")[0] for info in list_cases()}:
+        if reference is not None:
+            raise InputError(f"{ct} is a case of the catalogue and brings its own reference; leave out --reference.")
+        return load_case(ct)
+    volume = read_volume(ct)
+    label_map = None if reference is None else read_label_map(reference, volume, resample=resample)
+    name = Path(ct).name.split(".")[0]
+    return Case(name, volume, label_map, source=f"file {Path(ct).name}", licence="that of its owner", note="")
+
+
+def _score(asked: argparse.Namespace) -> None:
+    volume = read_volume(asked.reference)
+    reference = read_label_map(asked.reference, volume)
+    prediction = read_label_map(asked.prediction, volume)
+    rows = score_case(prediction, reference, volume.spacing_mm)
+    if asked.json:
+        stamp = {"case": asked.reference.name, "model": asked.prediction.name, "seconds": None}
+        stamp |= {"spacing_known": volume.spacing_known}
+        figures = [{**stamp, **metric_figures(row, volume.spacing_known)} for row in rows]
+        _print_json([{name: row[name] for name in COLUMNS} for row in figures])
+        return
+    _print_table(
+        ["Label", "State", *HEADLINE],
+        [
+            [row.label, row.state, *(format_metric(row, name, volume.spacing_known) for name in HEADLINE)]
+            for row in rows
+        ],
+    )
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    for row in (header, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_json(rows: list[dict[str, Any]]) -> None:
+    print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,328 @@
+"""What is taken home: metrics.csv, comparison.json, a mask per model, and one HTML page that opens offline.
+
+Every export says where it comes from: case, checkpoint and hash, preprocessing, definitions, versions, date.
+"""
+
+import base64
+import csv
+import datetime
+import html
+import json
+import math
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import livdemo
+from livdemo import overlay
+from livdemo.cases import Case
+from livdemo.comparison import Comparison, Result
+from livdemo.intensity import NAMED_WINDOWS
+from livdemo.metrics import DEFINITIONS, LabelMetrics, SliceMetrics
+from livdemo.volume import write_label_map
+
+DISCLAIMER = "For teaching only, not for clinical use."
+FIRST_COLUMNS = (
+    "case", "model", "label", "state", "dice", "iou", "hd_mm", "hd95_mm", "assd_mm", "nsd", "sensitivity",
+    "specificity", "precision", "volume_ml", "reference_volume_ml", "seconds",
+)  # fmt: skip
+NEEDS_SPACING = frozenset(
+    ("hd_mm", "hd95_mm", "assd_mm", "nsd", "boundary_iou", "volume_ml", "reference_volume_ml", "tolerance_mm")
+)
+HEADLINE = ("dice", "iou", "hd_mm", "hd95_mm", "sensitivity", "precision", "volume_ml", "reference_volume_ml")
+
+
+COLUMNS = (*FIRST_COLUMNS, *(name for name in DEFINITIONS if name not in FIRST_COLUMNS), "spacing_known")
+
+
+def metric_rows(case: Case, result: Result) -> list[dict[str, Any]]:
+    """One row per label with every figure; None where a figure is not defined or needs an unknown spacing.
+
+    Without a reference the rows hold the volumes alone and the state "no reference".
+    """
+    prediction = result.prediction
+    known = case.volume.spacing_known
+    stamp = {
+        "case": case.name,
+        "model": prediction.checkpoint.model,
+        "seconds": round(prediction.seconds, 3),
+        "spacing_known": known,
+        "checkpoint_sha256": prediction.checkpoint.sha256,
+    }
+    if not result.metrics:
+        voxel_ml = math.prod(case.volume.spacing_mm) / 1000
+        sizes = {"liver": (prediction.label_map >= 1).sum(), "tumour": (prediction.label_map == 2).sum()}
+        figures = [
+            {"label": label, "state": "no reference", "volume_ml": float(n) * voxel_ml if known else None}
+            for label, n in sizes.items()
+        ]
+    else:
+        figures = [metric_figures(metrics, known) for metrics in result.metrics]
+    return [{name: {**stamp, **row}.get(name) for name in (*COLUMNS, "checkpoint_sha256")} for row in figures]
+
+
+def metric_figures(metrics: LabelMetrics, spacing_known: bool) -> dict[str, Any]:
+    """Label, state and every figure of a row; None where it is n/a or needs a spacing that is not known."""
+    row: dict[str, Any] = {"label": metrics.label, "state": metrics.state}
+    for name in DEFINITIONS:
+        value = getattr(metrics, name)
+        hidden = math.isnan(value) or (name in NEEDS_SPACING and not spacing_known)
+        row[name] = None if hidden else value
+    return row
+
+
+def format_metric(metrics: LabelMetrics, name: str, spacing_known: bool = True) -> str:
+    """A figure as words with its unit: "0.953", "12.4 mm", "14 voxels", "n/a", "miss".
+
+    A distance of a case without spacing is counted in voxels and says so; a volume of one is n/a.
+    """
+    value = getattr(metrics, name)
+    unit = DEFINITIONS[name].unit
+    if math.isnan(value) or (not spacing_known and name in NEEDS_SPACING and unit != "mm"):
+        return "n/a"
+    if metrics.state in ("reference empty", "prediction empty") and unit == "mm":
+        return f"miss ({_significant(value)} {unit if spacing_known else 'voxels'})"
+    if unit == "mm" and not spacing_known:
+        unit = "voxels"
+    return f"{_significant(value) if unit else f'{value:.3f}'}{' ' + unit if unit else ''}"
+
+
+def _significant(value: float) -> str:
+    """Three significant digits without an exponent: 1540, 153, 15.3, 1.53, 0.15."""
+    if not math.isfinite(value):
+        return str(value)
+    digits = 2 - math.floor(math.log10(abs(value))) if value else 2
+    return f"{round(value, digits):.{max(0, min(digits, 2))}f}"
+
+
+def provenance(comparison: Comparison) -> dict[str, Any]:
+    """Everything needed to know what the figures are and to make them again."""
+    case = comparison.case
+    return {
+        "livdemo": livdemo.__version__,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "disclaimer": DISCLAIMER,
+        "versions": {name: version(name) for name in ("torch", "numpy", "scipy", "opencv-python-headless")}
+        | {"python": platform.python_version()},
+        "case": {
+            "name": case.name,
+            "source": case.source,
+            "licence": case.licence,
+            "note": case.note,
+            "shape": list(case.volume.hu.shape),
+            "spacing_mm": list(case.volume.spacing_mm) if case.volume.spacing_known else None,
+            "modality": case.volume.modality,
+            "warnings": list(case.volume.warnings),
+            "has_reference": case.reference is not None,
+        },
+        "models": [_run_provenance(result) for result in comparison.results],
+        "definitions": {name: definition._asdict() for name, definition in DEFINITIONS.items()},
+        "empty_masks": "Both empty: n/a. Exactly one empty: overlap 0, distances are the image diagonal (a miss).",
+        "liver": "labels 1 and 2 together: a tumour is inside the liver",
+    }
+
+
+def _run_provenance(result: Result) -> dict[str, Any]:
+    prediction, checkpoint = result.prediction, result.prediction.checkpoint
+    return {
+        "model": checkpoint.model,
+        "title": checkpoint.title,
+        "preset": checkpoint.preset,
+        "checkpoint": {"file": checkpoint.file, "sha256": checkpoint.sha256, "hub": checkpoint.hub or None},
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "rule": prediction.rule,
+        "trained_on": checkpoint.trained_on,
+        "weak": checkpoint.weak,
+        "device": prediction.device,
+        "seconds": round(prediction.seconds, 3),
+        "peak_memory_mb": round(prediction.peak_memory_mb, 1),
+    }
+
+
+def write_metrics_csv(comparison: Comparison, path: Path) -> Path:
+    """One row per model and label; "n/a" where a figure is not defined."""
+    rows = [row for result in comparison.results for row in metric_rows(comparison.case, result)]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({k: "n/a" if v is None else v for k, v in row.items()} for row in rows)
+    return path
+
+
+def write_comparison_json(comparison: Comparison, path: Path) -> Path:
+    """The rows of metrics.csv with null for n/a, the Dice of every slice, and the provenance."""
+    content = {
+        "provenance": provenance(comparison),
+        "metrics": [row for result in comparison.results for row in metric_rows(comparison.case, result)],
+        "slices": [
+            {
+                "model": result.prediction.checkpoint.model,
+                "label": one.label,
+                "dice": [None if math.isnan(v) else round(float(v), 5) for v in one.dice],
+                "reference_pixels": one.reference_pixels.tolist(),
+                "prediction_pixels": one.prediction_pixels.tolist(),
+            }
+            for result in comparison.results
+            for one in result.slices
+        ],
+    }
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def write_report(comparison: Comparison, out: Path) -> list[Path]:
+    """All files of a comparison into the folder `out`, which is made if need be. Returns their paths."""
+    out.mkdir(parents=True, exist_ok=True)
+    masks = [
+        write_label_map(out / f"{r.prediction.checkpoint.model}.nii.gz", r.prediction.label_map, comparison.case.volume)
+        for r in comparison.results
+    ]
+    page = out / "report.html"
+    page.write_text(report_html(comparison), encoding="utf-8")
+    return [
+        write_metrics_csv(comparison, out / "metrics.csv"),
+        write_comparison_json(comparison, out / "comparison.json"),
+        *masks,
+        page,
+    ]
+
+
+def report_html(comparison: Comparison) -> str:
+    """One page with tables and lossless pictures inside: no script, no link to anything outside."""
+    case = comparison.case
+    facts = provenance(comparison)
+    parts = [
+        f"<h1>livdemo: {_e(case.name)}</h1>",
+        f"<p class=note>{_e(DISCLAIMER)} {_e(case.source)}. Licence of the case: {_e(case.licence)}.</p>",
+        *(f"<p class=warning>{_e(warning)}</p>" for warning in case.volume.warnings),
+        "<h2>Scores</h2>" if case.reference is not None else "<h2>Volumes</h2><p>No reference, so no scores.</p>",
+        _score_table(comparison),
+    ]
+    for result in comparison.results:
+        parts += [_model_section(case, result)]
+    parts += [
+        "<h2>What the figures mean</h2><dl>",
+        *(
+            f"<dt>{_e(d.title)}{f' ({_e(d.unit)})' if d.unit else ''}</dt>"
+            f"<dd>{_e(d.sentence)} <small>{_e(d.source)}</small></dd>"
+            for d in DEFINITIONS.values()
+        ),
+        f"</dl><p>{_e(facts['empty_masks'])} The liver is {_e(facts['liver'])}.</p>",
+        "<h2>Where it comes from</h2>",
+        f"<pre>{_e(json.dumps({k: v for k, v in facts.items() if k != 'definitions'}, indent=1))}</pre>",
+    ]
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>livdemo: {_e(case.name)}</title><style>{_STYLE}</style><main>{''.join(parts)}</main></html>"
+    )
+
+
+def _score_table(comparison: Comparison) -> str:
+    known = comparison.case.volume.spacing_known
+    head = "".join(f"<th title='{_e(DEFINITIONS[n].sentence)}'>{_e(DEFINITIONS[n].title)}</th>" for n in HEADLINE)
+    body = []
+    for result in comparison.results:
+        for row in result.metrics:
+            cells = "".join(f"<td>{_e(format_metric(row, name, known))}</td>" for name in HEADLINE)
+            body.append(f"<tr><th>{_e(result.prediction.checkpoint.title)}</th><td>{row.label}</td>{cells}</tr>")
+        if not result.metrics:
+            for row in metric_rows(comparison.case, result):
+                volume = "n/a" if row["volume_ml"] is None else f"{_significant(row['volume_ml'])} mL"
+                cells = "".join(f"<td>{volume if name == 'volume_ml' else 'n/a'}</td>" for name in HEADLINE)
+                title = _e(result.prediction.checkpoint.title)
+                body.append(f"<tr><th>{title}</th><td>{row['label']}</td>{cells}</tr>")
+    return (
+        f"<div class=wide><table><thead><tr><th>Model</th><th>Label</th>{head}</tr></thead>"
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _model_section(case: Case, result: Result) -> str:
+    checkpoint = result.prediction.checkpoint
+    pictures = [
+        f"<figure><img alt='{_e(caption)}' src='data:image/png;base64,{_png(picture)}'>"
+        f"<figcaption>{_e(caption)}</figcaption></figure>"
+        for caption, picture in _pictures(case, result)
+    ]
+    weak = f"<p class=warning>{_e(checkpoint.weak)}</p>" if checkpoint.weak else ""
+    return (
+        f"<h2>{_e(checkpoint.title)}</h2>{weak}<p>{_e(checkpoint.trained_on)} Fed with "
+        f"{_e(checkpoint.preprocessing.describe())}. {_e(result.prediction.rule.capitalize())}. "
+        f"{result.prediction.seconds:.1f} s on {_e(result.prediction.device)}, "
+        f"sha256 {checkpoint.sha256[:12]}…</p><div class=row>{''.join(pictures)}</div>"
+    )
+
+
+def _pictures(case: Case, result: Result) -> list[tuple[str, np.ndarray]]:
+    """Captioned pictures of the slices that tell most: the largest area and, with a reference, the worst."""
+    prediction, reference = result.prediction.label_map, case.reference
+    shown = prediction if reference is None or not reference.any() else reference
+    largest = int((shown > 0).sum(axis=(1, 2)).argmax())
+    pictures = [_pair(case, prediction, largest, "largest area")]
+    if reference is not None and result.slices:
+        hardest = result.slices[-1] if (reference == 2).any() else result.slices[0]
+        worst = worst_slice(hardest)
+        if worst is not None:
+            pictures.append(_pair(case, prediction, worst, f"lowest {hardest.label} Dice"))
+    return [picture for pair in pictures for picture in pair]
+
+
+def worst_slice(slices: SliceMetrics) -> int | None:
+    """Index of the slice with the most wrong pixels among those with the lowest Dice; None if all are n/a."""
+    if np.isnan(slices.dice).all():
+        return None
+    lowest = slices.dice == np.nanmin(slices.dice)
+    size = slices.reference_pixels + slices.prediction_pixels
+    return int(np.where(lowest, size, -1).argmax())
+
+
+def _pair(case: Case, prediction: np.ndarray, k: int, why: str) -> list[tuple[str, np.ndarray]]:
+    window = NAMED_WINDOWS["abdomen"]
+    grey = overlay.to_rgb(window(case.volume.hu[k]))
+    where = f"slice {k + 1} of {len(case.volume.hu)} ({why}), window {window.width:g}/{window.center:g}"
+    drawn = [(f"Prediction, {where}", overlay.draw_labels(grey, prediction[k]))]
+    if case.reference is not None:
+        drawn.insert(0, (f"Reference, {where}", overlay.draw_labels(grey, case.reference[k])))
+        errors = overlay.draw_errors(grey, prediction[k] > 0, case.reference[k] > 0)
+        drawn.append(("Liver: blue right, hatched orange too much, dotted pink missed", errors))
+    return drawn
+
+
+def _png(rgb: np.ndarray) -> str:
+    return base64.b64encode(cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()).decode()
+
+
+def _e(text: str) -> str:
+    return html.escape(str(text), quote=True)
+
+
+_STYLE = """
+:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:0}main{max-width:70rem;margin:auto;
+padding:1.5rem}h1,h2{line-height:1.2}.note{opacity:.8}.warning{border-left:4px solid #E69F00;padding-left:.75rem}
+.wide{overflow-x:auto}table{border-collapse:collapse}th,td{text-align:left;padding:.3rem .8rem;border-bottom:1px solid
+#8886}.row{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;max-width:20rem}img{width:100%;background:#000;
+image-rendering:pixelated}figcaption{font-size:.85rem}dt{font-weight:600}dd{margin:0 0 .5rem}pre{overflow-x:auto;
+font-size:.8rem}
+"""
+
+
+def results_table(comparison: Comparison) -> tuple[list[str], Sequence[list[str]]]:
+    """Header and rows of the score table as words, for the app: a row per model and label."""
+    known = comparison.case.volume.spacing_known
+    header = ["Model", "Label", *(DEFINITIONS[name].title for name in HEADLINE), "Seconds"]
+    rows = [
+        [
+            result.prediction.checkpoint.title,
+            metrics.label,
+            *(format_metric(metrics, name, known) for name in HEADLINE),
+            f"{result.prediction.seconds:.1f}",
+        ]
+        for result in comparison.results
+        for metrics in result.metrics
+    ]
+    return header, rows

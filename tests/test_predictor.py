@@ -1,0 +1,124 @@
+"""From a volume to a label map: the right voxels, slice by slice, and a cancel that really stops."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from livdemo.checkpoints import Checkpoint
+from livdemo.errors import InputError
+from livdemo.predictor import Predictor, decide, keep_largest_liver, pick_device
+from tests.made_up import block_case, make_volume
+from tests.small_model import write_thresholds
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
+    monkeypatch.setenv("LIVDEMO_WEIGHTS", str(tmp_path))
+    return write_thresholds(tmp_path)
+
+
+def test_every_voxel_of_a_case_that_is_easy(checkpoint: Checkpoint) -> None:
+    case = block_case()
+    prediction = Predictor(checkpoint, "cpu").predict(case.volume)
+    expected = case.reference.copy()
+    expected[5, 28:32, 28:32] = 1
+    assert np.array_equal(prediction.label_map, expected)
+    assert prediction.seconds > 0
+    assert prediction.device == "cpu"
+
+
+def test_the_largest_piece_is_kept_when_the_checkpoint_says_so(checkpoint: Checkpoint) -> None:
+    case = block_case()
+    prediction = Predictor(replace(checkpoint, largest_component=True), "cpu").predict(case.volume)
+    assert np.array_equal(prediction.label_map, case.reference)
+    assert "largest connected piece" in prediction.rule
+
+
+def test_slices_come_one_by_one_with_progress(checkpoint: Checkpoint) -> None:
+    volume = block_case().volume
+    stream = Predictor(checkpoint, "cpu").stream(volume)
+    first = next(stream)
+    assert (first.index, first.done, first.total) == (0, 1, 6)
+    assert first.label_map.shape == (32, 32)
+    assert first.probabilities.shape == (3, 32, 32)
+    assert [finished.done for finished in stream] == [2, 3, 4, 5, 6]
+
+
+def test_closing_the_stream_stops_the_network(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor(checkpoint, "cpu")
+    runs = []
+    genuine = predictor._probabilities
+    monkeypatch.setattr(predictor, "_probabilities", lambda image: runs.append(len(image)) or genuine(image))
+    stream = predictor.stream(block_case().volume)
+    next(stream)
+    next(stream)
+    stream.close()
+    assert len(runs) == 2
+    with pytest.raises(StopIteration):
+        next(stream)
+
+
+def test_the_way_to_the_network_and_back_keeps_the_place(checkpoint: Checkpoint) -> None:
+    """A slice that is neither square nor of the network's size."""
+    hu = np.full((2, 48, 80), -1000)
+    hu[:, 10:30, 40:70] = 60
+    prediction = Predictor(checkpoint, "cpu").predict(make_volume(hu))
+    assert prediction.label_map.shape == hu.shape
+    wrong = (prediction.label_map > 0) != (hu > 0)
+    assert wrong.sum() < 0.12 * (hu > 0).sum()  # only along the block's edge, 2.5 voxels to a network pixel
+    inner = np.zeros(hu.shape, bool)
+    inner[:, 13:27, 43:67] = True
+    assert not wrong[inner].any()
+
+
+def test_probabilities_are_kept_when_asked_for(checkpoint: Checkpoint) -> None:
+    prediction = Predictor(checkpoint, "cpu").predict(block_case().volume, keep_probabilities=True)
+    assert prediction.probabilities.shape == (3, 6, 32, 32)
+    assert prediction.probabilities.sum(axis=0) == pytest.approx(1, abs=2e-3)
+
+
+def test_decide_asks_for_the_inside_first() -> None:
+    # Background 0.4 is the largest single one, but liver and tumour together have 0.6.
+    probabilities = np.array([[0.4, 0.6, 0.1], [0.31, 0.2, 0.3], [0.29, 0.2, 0.6]])[:, None, :]
+    assert decide(probabilities).tolist() == [[1, 0, 2]]
+    assert decide(np.array([[0.4, 0.6], [0.6, 0.4]])[:, None, :]).tolist() == [[1, 0]]
+
+
+def test_largest_liver_by_hand() -> None:
+    label_map = np.zeros((3, 5, 5), np.uint8)
+    label_map[0, 0, :3] = (1, 2, 1)
+    label_map[2, 4, 3:] = 1
+    kept = keep_largest_liver(label_map)
+    assert kept[0, 0].tolist() == [1, 2, 1, 0, 0]
+    assert kept[2].sum() == 0
+    assert keep_largest_liver(np.zeros((2, 2, 2), np.uint8)).sum() == 0
+
+
+def test_pieces_that_touch_at_a_corner_are_one() -> None:
+    label_map = np.zeros((2, 4, 4), np.uint8)
+    label_map[0, 0, 0] = label_map[1, 1, 1] = 1
+    assert keep_largest_liver(label_map).sum() == 2
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto") == "cpu"
+    with pytest.raises(InputError, match="no CUDA device"):
+        pick_device("cuda")
+    with pytest.raises(InputError, match="'tpu'"):
+        pick_device("tpu")
+
+
+def test_input_kinds_that_cannot_be_run(checkpoint: Checkpoint) -> None:
+    with pytest.raises(InputError, match="phases input"):
+        Predictor(replace(checkpoint, input_kind="phases"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_gpu_and_cpu_agree(checkpoint: Checkpoint) -> None:
+    volume = block_case().volume
+    on_cpu, on_gpu = (Predictor(checkpoint, device).predict(volume).label_map for device in ("cpu", "cuda"))
+    assert np.array_equal(on_cpu, on_gpu)
