@@ -70,13 +70,9 @@ class ModelSpec:
     margin: int = 0  # mirrored pixels to add on each side; the output is then centre-cropped to the size
     sequence: int = 1  # slices of a "slice sequence"; any number runs
     phases: tuple[str, ...] = ()  # of "phases", in the order of time; any number runs
-    depth: dict[Preset, int] = field(
-        default_factory=lambda: {"paper": 1, "classroom": 1}
-    )  # slices of a block
+    depth: dict[Preset, int] = field(default_factory=lambda: {"paper": 1, "classroom": 1})  # slices of a block
     depth_multiple: int = 1
-    aux_weights: tuple[
-        float, ...
-    ] = ()  # of the losses of forward_aux, main first; empty: no deep supervision
+    aux_weights: tuple[float, ...] = ()  # of the losses of forward_aux, main first; empty: no deep supervision
     imagenet: bool = False  # True: the paper starts from ImageNet weights (livdemo/models/pretrained.py)
 
     def build(self, preset: Preset) -> nn.Module:

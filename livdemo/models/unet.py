@@ -120,7 +120,7 @@ S3_RECIPE = Recipe(
     note="Trained from scratch for about 10 h on a P100. The weights are those of S3's reference 5.",
 )
 S4_RECIPE = Recipe(
-    loss="cross-entropy, summed over all levels with deep supervision",
+    loss="cross-entropy, summed over the levels where there is deep supervision",
     optimiser="Adagrad",
     learning_rate=None,
     epochs=100,
