@@ -19,7 +19,7 @@ Scans and references may be .nii, .nii.gz, .nrrd, .nhdr, .mha, .mhd or .zip. In 
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,7 @@ import numpy.typing as npt
 from livdemo.dicom import is_dicom
 from livdemo.errors import InputError
 from livdemo.lits117 import WHEEL_MB, can_fetch, is_cached, read_lits117
-from livdemo.phantom import make_phantom
+from livdemo.phantom import PHASES, make_phantom
 from livdemo.volume import VOLUMES, Volume, read_label_map, read_volume, volume_from_hu
 
 # A folder counts as a DICOM series when one of its first files is one.
@@ -47,6 +47,7 @@ class Case:
     source: str
     licence: str
     note: str
+    load_phases: Callable[[], dict[str, Volume]] | None = None  # the same body in contrast phases, if there are any
 
     def __post_init__(self) -> None:
         if self.reference is not None and self.reference.shape != self.volume.shape:
@@ -174,7 +175,14 @@ def _load_phantom(name: str) -> Case:
     phantom = make_phantom(int(seed))
     info = _phantom_info(name)
     volume = volume_from_hu(phantom.hu, phantom.spacing_mm)
-    return Case(name, volume, phantom.label_map, info.source, info.licence, info.note)
+
+    def load_phases() -> dict[str, Volume]:
+        """Rendered on demand, about a second each: few models read them."""
+        others = {phase: make_phantom(int(seed), phase=phase) for phase in PHASES if phase != phantom.phase}
+        made = {phase: volume_from_hu(other.hu, other.spacing_mm) for phase, other in others.items()}
+        return {**made, phantom.phase: volume}
+
+    return Case(name, volume, phantom.label_map, info.source, info.licence, info.note, load_phases)
 
 
 def _load_lits117() -> Case:

@@ -44,6 +44,10 @@ class Checkpoint:
     commit: str  # of the code that trained it
     licence: str  # of the weights
     hub: dict[str, str] = field(default_factory=dict)  # repo and revision (a commit sha), if published
+    margin: int = 0  # mirrored pixels on each side of a valid-padding network's input
+    sequence: int = 1  # slices that a "slice sequence" network sees at once
+    depth: int = 1  # slices of a block of a "3D" or "phases" network
+    phases: tuple[str, ...] = ()  # contrast phases that a "phases" network reads, in the order of time
 
     def to_row(self) -> dict[str, Any]:
         """Plain values for manifest.json."""
@@ -54,7 +58,8 @@ class Checkpoint:
         """The reverse of to_row; TypeError or ValueError for a row that is not one."""
         row = dict(row)
         preprocessing = Preprocessing.from_dict(row.pop("preprocessing"))
-        return cls(preprocessing=preprocessing, labels=tuple(row.pop("labels")), **row)
+        tuples = {name: tuple(row.pop(name)) for name in ("labels", "phases") if name in row}
+        return cls(preprocessing=preprocessing, **tuples, **row)
 
 
 def weights_folder() -> Path:

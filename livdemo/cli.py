@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from tqdm import tqdm
 
 from livdemo.cases import Case, list_cases, load_case
@@ -18,7 +19,9 @@ from livdemo.checkpoints import Checkpoint, find_checkpoint, read_manifest
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
 from livdemo.metrics import score_case
-from livdemo.models import list_models
+from livdemo.models import get_model, list_models
+from livdemo.models.untrained import untrained
+from livdemo.predictor import S3_SCALES, Inference
 from livdemo.report import COLUMNS, DISCLAIMER, HEADLINE, format_metric, metric_figures, results_table, write_report
 from livdemo.volume import read_label_map, read_volume
 
@@ -53,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("--reference", type=Path, help="label map: 0 background, 1 liver, 2 tumour")
     comparing.add_argument("--resample", action="store_true", help="let a reference on another grid be resampled")
     comparing.add_argument("--models", default="all", help="names with commas, or all (the trained ones)")
+    comparing.add_argument(
+        "--inference",
+        default="plain",
+        help="cascade (tumours inside the liver that unet_liver finds), multiscale (S3's three scales), or both with +",
+    )
     comparing.add_argument("--out", type=Path, required=True, help="folder for the results")
     comparing.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     comparing.set_defaults(run=_compare)
@@ -101,15 +109,17 @@ def _cases(asked: argparse.Namespace) -> None:
 
 
 def _compare(asked: argparse.Namespace) -> None:
-    checkpoints = _chosen(asked.models)
+    checkpoints, networks = _chosen(asked.models)
+    inference = _inference(asked.inference)
     case = _open(asked.ct, asked.reference, asked.resample)
     for warning in case.volume.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     if asked.out.exists() and not asked.out.is_dir():
         raise InputError(f"{asked.out} is a file; --out must name a folder.")
     results = []
-    with tqdm(total=len(checkpoints) * len(case.volume.hu), unit="slice", disable=None) as bar:
-        for event in compare(case, checkpoints, asked.device):
+    slices = len(checkpoints) * len(case.volume.hu) * (2 if inference.liver else 1)
+    with tqdm(total=slices, unit="slice", disable=None) as bar:
+        for event in compare(case, checkpoints, asked.device, inference, networks):
             if isinstance(event, Progress):
                 bar.set_description(event.checkpoint.model, refresh=False)
                 bar.update()
@@ -124,13 +134,32 @@ def _compare(asked: argparse.Namespace) -> None:
     print(f"{DISCLAIMER} Written: {', '.join(str(path) for path in paths)}")
 
 
-def _chosen(names: str) -> list[Checkpoint]:
+def _chosen(names: str) -> tuple[list[Checkpoint], dict[str, nn.Module]]:
+    """The asked models, and networks with random weights for those that are asked for by name but not trained."""
+    trained = {checkpoint.model: checkpoint for checkpoint in read_manifest()}
     if names == "all":
-        trained = read_manifest()
         if not trained:
             raise InputError("No model has trained weights yet; train one with python -m train NAME --data DIR.")
-        return trained
-    return [find_checkpoint(name.strip()) for name in dict.fromkeys(names.split(","))]
+        return list(trained.values()), {}
+    chosen, networks = [], {}
+    for name in dict.fromkeys(part.strip() for part in names.split(",")):
+        if name in trained:
+            chosen.append(trained[name])
+        else:
+            checkpoint, networks[name] = untrained(get_model(name))
+            chosen.append(checkpoint)
+    return chosen, networks
+
+
+def _inference(asked: str) -> Inference:
+    parts = set(asked.split("+"))
+    unknown = parts - {"plain", "cascade", "multiscale"}
+    if unknown:
+        raise InputError(f"There is no way of inference called {', '.join(unknown)}; use plain, cascade, multiscale.")
+    return Inference(
+        scales=S3_SCALES if "multiscale" in parts else (1.0,),
+        liver=find_checkpoint("unet_liver") if "cascade" in parts else None,
+    )
 
 
 def _open(ct: str, reference: Path | None, resample: bool) -> Case:

@@ -5,13 +5,17 @@
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+
+from torch import nn
 
 from livdemo.cases import Case
 from livdemo.checkpoints import Checkpoint
 from livdemo.metrics import LabelMetrics, SliceMetrics, score_case, score_slices
-from livdemo.predictor import Assembly, Prediction, Predictor
+from livdemo.predictor import PLAIN, Assembly, Inference, Prediction, Predictor
+from livdemo.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +46,27 @@ class Comparison:
     results: tuple[Result, ...]
 
 
-def compare(case: Case, checkpoints: Sequence[Checkpoint], device: str = "auto") -> Iterator[Progress | Result]:
-    """Run the models one after the other on the case. Raises InputError as loading and devices do."""
-    total = len(checkpoints) * len(case.volume.hu)
+def compare(
+    case: Case,
+    checkpoints: Sequence[Checkpoint],
+    device: str = "auto",
+    inference: Inference = PLAIN,
+    untrained: Mapping[str, nn.Module] = MappingProxyType({}),
+) -> Iterator[Progress | Result]:
+    """Run the models one after the other on the case. Raises InputError as loading and devices do.
+
+    untrained: networks by model name for rows of the list that have no file (livdemo/models/untrained.py).
+    """
+    total = len(checkpoints) * len(case.volume.hu) * (2 if inference.liver else 1)
     began = time.perf_counter()
     done = 0
+    phases: Mapping[str, Volume] | None = None
     for checkpoint in checkpoints:
-        predictor = Predictor(checkpoint, device)
+        predictor = Predictor(checkpoint, device, inference, untrained.get(checkpoint.model))
+        if checkpoint.phases and phases is None and case.load_phases is not None:
+            phases = case.load_phases()
         assembly = Assembly(predictor, case.volume)
-        for finished in predictor.stream(case.volume):
+        for finished in predictor.stream(case.volume, phases):
             assembly.add(finished)
             done += 1
             seconds_left = (time.perf_counter() - began) / done * (total - done)

@@ -1,15 +1,16 @@
 """From a volume to a label map, slice by slice, with progress and a real cancel.
 
     predictor = Predictor(find_checkpoint("unet64"))
-    for finished in predictor.stream(volume):    # closing the generator stops the work
+    for finished in predictor.stream(case.volume):    # closing the generator stops the work
         ...
-    prediction = predictor.predict(volume)
+    prediction = predictor.predict(case.volume)
 """
 
 import resource
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,10 +18,12 @@ from scipy import ndimage
 
 from livdemo.checkpoints import Checkpoint, load_model
 from livdemo.errors import InputError
-from livdemo.intensity import Zscore, zscore_of
+from livdemo.feeding import Prepare, feed_blocks, feed_sequences, feed_slices, pictures_of
+from livdemo.intensity import zscore_of
 from livdemo.volume import Volume
 
 SLICES_AT_ONCE = {"cpu": 1, "cuda": 16}  # larger batches are no faster on a CPU and need more memory
+CASCADE_MARGIN = 16  # voxels left around the first stage's liver (S3 states none)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +33,29 @@ class FinishedSlice:
     index: int
     label_map: np.ndarray  # uint8 (Y, X), before anything that needs the whole volume
     probabilities: np.ndarray  # float32 (labels, Y, X), on the CT's grid
-    done: int  # slices finished so far
+    done: int  # slices finished so far, of both stages in a cascade
     total: int
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a network is asked: by itself on the whole slice, or as S3 does it."""
+
+    scales: tuple[float, ...] = (1.0,)  # S3: 0.5, 1.0 and 1.5, softmax maps averaged
+    liver: Checkpoint | None = None  # first stage of the cascade: where to look
+
+    def describe(self) -> str:
+        """A phrase for cards and exports; "" when it is the network by itself."""
+        parts = []
+        if self.liver:
+            parts.append(f"tumours inside the liver that {self.liver.model} found")
+        if len(self.scales) > 1:
+            parts.append(f"averaged over the scales {', '.join(f'{scale:g}' for scale in self.scales)}")
+        return ", ".join(parts)
+
+
+PLAIN = Inference()
+S3_SCALES = (0.5, 1.0, 1.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,46 +85,122 @@ def pick_device(asked: str = "auto") -> str:
 class Predictor:
     """Runs one checkpoint on volumes. Holds no state of a run, so visitors can share it."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
-        if checkpoint.input_kind != "slice":
-            raise InputError(f"{checkpoint.model} takes {checkpoint.input_kind} input, which cannot be run yet.")
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        inference: Inference = PLAIN,
+        network: torch.nn.Module | None = None,
+    ) -> None:
+        """Load the checkpoint's file, or take `network`, an untrained model that has none."""
+        if len(inference.scales) > 1 and checkpoint.input_kind != "slice":
+            raise InputError(f"{checkpoint.model} reads {checkpoint.input_kind} input: several scales are for slices.")
+        if inference.liver and "tumour" not in checkpoint.labels:
+            raise InputError(f"{checkpoint.model} knows no tumour, so it cannot be the second stage of a cascade.")
         self.checkpoint = checkpoint
         self.device = pick_device(device)
-        self._model = load_model(checkpoint.sha256, self.device)
+        self.inference = inference
+        self._model = load_model(checkpoint.sha256, self.device) if network is None else network.to(self.device).eval()
+        self._first_stage = Predictor(inference.liver, device) if inference.liver else None
 
-    def stream(self, volume: Volume) -> Iterator[FinishedSlice]:
-        """Yield each slice as it is finished, from the feet up; closing the generator cancels the rest."""
-        preprocessing = self.checkpoint.preprocessing
-        zscore: Zscore | None = None
-        if preprocessing.normalisation == "zscore":
-            zscore = zscore_of(volume.hu, preprocessing.window)
-        total, height, width = volume.hu.shape
-        step = SLICES_AT_ONCE[self.device]
-        for start in range(0, total, step):
-            image = preprocessing(volume.hu[start : start + step], zscore)  # (N, S, S)
-            for offset, maps in enumerate(self._probabilities(image)):
-                probabilities = preprocessing.restore(maps, (height, width))
-                index = start + offset
-                yield FinishedSlice(index, decide(probabilities), probabilities, index + 1, total)
+    def stream(self, volume: Volume, phases: Mapping[str, Volume] | None = None) -> Iterator[FinishedSlice]:
+        """Yield each slice as it is finished, from the feet up; closing the generator cancels the rest.
+
+        phases: the same body in several contrast phases, by name, for a network that reads them. In a cascade
+        every slice comes twice: with the first stage's liver, then with the second stage's tumours in it.
+        """
+        if self._first_stage is not None:
+            yield from self._cascade(self._first_stage, volume, phases)
+            return
+        depth, height, width = volume.shape
+        for done, (index, maps) in enumerate(self._feed(self._stack(volume, phases)), start=1):
+            probabilities = self.checkpoint.preprocessing.restore(maps, (height, width))
+            yield FinishedSlice(index, decide(probabilities), probabilities, done, depth)
 
     def predict(
         self,
         volume: Volume,
+        phases: Mapping[str, Volume] | None = None,
         keep_probabilities: bool = False,
-        on_slice: Callable[[FinishedSlice], None] = lambda finished: None,
     ) -> Prediction:
-        """Run every slice, then what needs the whole volume. on_slice sees each slice as it is finished."""
+        """Run every slice, then what needs the whole volume."""
         assembly = Assembly(self, volume, keep_probabilities)
-        for finished in self.stream(volume):
+        for finished in self.stream(volume, phases):
             assembly.add(finished)
-            on_slice(finished)
         return assembly.finish()
 
+    def _stack(self, volume: Volume, phases: Mapping[str, Volume] | None) -> list[np.ndarray]:
+        """HU arrays that are fed together: one, or one per contrast phase."""
+        names = self.checkpoint.phases
+        if not names:
+            return [volume.hu]
+        missing = [name for name in names if name not in (phases or {})]
+        if missing:
+            raise InputError(
+                f"{self.checkpoint.title} reads {len(names)} contrast phases ({', '.join(names)}) and this case lacks "
+                f"{', '.join(missing)}; open the phantom, which has them all."
+            )
+        assert phases is not None
+        return [phases[name].hu for name in names]
+
+    def _feed(self, stack: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Maps (K, S, S) of every slice, in the way that the network's kind of input asks for."""
+        checkpoint, depth = self.checkpoint, len(stack[0])
+        prepare = [self._prepare(hu) for hu in stack]
+        if checkpoint.input_kind == "slice":
+            pictures = pictures_of(self._run, checkpoint.size_multiple, checkpoint.margin, self.inference.scales)
+            return feed_slices(pictures, prepare[0], depth, SLICES_AT_ONCE[self.device])
+        if checkpoint.input_kind == "slice sequence":
+            return feed_sequences(partial(self._run, labels_axis=2), prepare[0], depth, checkpoint.sequence)
+        # A block (T, D, S, S) goes in as (1, 1, D, S, S), or with phases as (1, T, 1, D, S, S).
+        one_phase = checkpoint.input_kind == "3D"
+        return feed_blocks(
+            lambda block: self._run(block[:, None] if one_phase else block[None, :, None])[0],
+            prepare,
+            depth,
+            checkpoint.depth,
+        )
+
+    def _prepare(self, hu: np.ndarray) -> Prepare:
+        preprocessing = self.checkpoint.preprocessing
+        zscore = zscore_of(hu, preprocessing.window) if preprocessing.normalisation == "zscore" else None
+        return lambda start, stop: preprocessing(hu[start:stop], zscore)
+
     @torch.inference_mode()
-    def _probabilities(self, image: np.ndarray) -> np.ndarray:
-        """float32 (N, S, S) -> softmax (N, labels, S, S)."""
-        x = torch.from_numpy(image)[:, None].to(self.device, memory_format=torch.channels_last)
-        return self._model(x).softmax(1).float().cpu().numpy()
+    def _run(self, images: np.ndarray, labels_axis: int = 1) -> np.ndarray:
+        """The bare network: float32 input of its kind -> softmax probabilities."""
+        x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        if x.ndim == 4:
+            x = x.to(memory_format=torch.channels_last)
+        return self._model(x).softmax(labels_axis).float().cpu().numpy()
+
+    def _cascade(
+        self, first_stage: "Predictor", volume: Volume, phases: Mapping[str, Volume] | None
+    ) -> Iterator[FinishedSlice]:
+        """S3's two stages: a coarse liver, its largest piece, a box around it; tumours are looked for in the box.
+
+        A voxel is tumour where p(tumour) > 0.5 *and* the filled liver has it (our reading: S3 only crops).
+        """
+        depth, height, width = volume.shape
+        rough = np.zeros(volume.shape, np.uint8)
+        for finished in first_stage.stream(volume):
+            rough[finished.index] = finished.label_map > 0
+            yield replace(finished, label_map=rough[finished.index], total=2 * depth)
+        liver = np.stack([ndimage.binary_fill_holes(one) for one in keep_largest_liver(rough)])
+        box = _box_around(liver, CASCADE_MARGIN)
+        maps_of = self._feed([hu[box] for hu in self._stack(volume, phases)]) if box else iter(())
+        inside = range(box[0].start, box[0].stop) if box else range(0)
+        for index in range(depth):
+            probabilities = np.zeros((len(self.checkpoint.labels), height, width), np.float32)
+            probabilities[0] = 1
+            if index in inside:
+                assert box is not None
+                _, maps = next(maps_of)
+                shape = (box[1].stop - box[1].start, box[2].stop - box[2].start)
+                probabilities[:, box[1], box[2]] = self.checkpoint.preprocessing.restore(maps, shape)
+            label_map = liver[index].astype(np.uint8)
+            label_map[liver[index] & (probabilities[-1] > 0.5)] = 2
+            yield FinishedSlice(index, label_map, probabilities, depth + index + 1, 2 * depth)
 
 
 class Assembly:
@@ -133,9 +233,20 @@ class Assembly:
             device=self._predictor.device,
             seconds=time.perf_counter() - self._began,
             peak_memory_mb=_peak_memory_mb(self._predictor.device),
-            rule=decision_rule(checkpoint),
+            rule=decision_rule(checkpoint, self._predictor.inference),
             probabilities=self._probabilities,
         )
+
+
+def _box_around(mask: np.ndarray, margin: int) -> tuple[slice, slice, slice] | None:
+    """The box of a mask (Z, Y, X) with a margin inside each slice; None where the mask is empty."""
+    boxes = ndimage.find_objects(mask.astype(np.uint8))
+    if not boxes:
+        return None
+    z, *plane = boxes[0]
+    sides = zip(plane, mask.shape[1:], strict=True)
+    y, x = (slice(max(side.start - margin, 0), min(side.stop + margin, size)) for side, size in sides)
+    return z, y, x
 
 
 def decide(probabilities: np.ndarray) -> np.ndarray:
@@ -170,10 +281,15 @@ def keep_largest_liver(label_map: np.ndarray) -> np.ndarray:
     return kept
 
 
-def decision_rule(checkpoint: Checkpoint) -> str:
+def decision_rule(checkpoint: Checkpoint, inference: Inference = PLAIN) -> str:
     """One line for cards and exports: how this checkpoint's probabilities become labels."""
     rule = "liver and tumour where their probabilities sum to more than 0.5, tumour where it is the larger"
-    return rule + ("; largest connected piece kept" if checkpoint.largest_component else "")
+    if len(checkpoint.labels) == 2:
+        rule = "liver where its probability is more than 0.5"
+    if inference.liver:
+        rule = "tumour where its probability is more than 0.5"
+    parts = (rule, inference.describe(), "largest connected piece kept" if checkpoint.largest_component else "")
+    return "; ".join(part for part in parts if part)
 
 
 def _peak_memory_mb(device: str) -> float:

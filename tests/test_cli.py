@@ -80,7 +80,7 @@ def test_score_as_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_unknown_model(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = _refused(capsys, "compare", files / "ct.nii.gz", "--models", "unet99", "--out", files / "o")
     assert "unet99" in error
-    assert "thresholds" in error
+    assert "unet64" in error
 
 
 def test_unknown_file(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,3 +119,26 @@ def test_a_catalogue_case_brings_its_own_reference(files: Path, capsys: pytest.C
 
 def test_out_that_is_a_file(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is a file" in _refused(capsys, "compare", files / "ct.nii.gz", "--out", files / "seg.nii.gz")
+
+
+def test_an_untrained_model_says_so_and_is_not_among_all(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["compare", files / "ct.nii.gz", "--models", "sfan,thresholds", "--out", files / "o"]
+    assert main([str(a) for a in asked]) == 0
+    assert "its mask means nothing" in capsys.readouterr().out
+    rows = json.loads((files / "o" / "comparison.json").read_text())["provenance"]["models"]
+    assert [row["model"] for row in rows] == ["sfan", "thresholds"]
+    assert "untrained" in rows[0]["title"]
+    assert main(["compare", str(files / "ct.nii.gz"), "--models", "all", "--out", str(files / "p")]) == 0
+    assert not (files / "p" / "sfan.nii.gz").exists()
+
+
+def test_a_cascade_without_its_first_stage(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["compare", files / "ct.nii.gz", "--inference", "cascade", "--out", files / "o"]
+    assert "no trained weights for 'unet_liver'" in _refused(capsys, *asked)
+    assert "called sideways" in _refused(capsys, *asked[:2], "--inference", "sideways", "--out", files / "o")
+
+
+def test_three_scales(files: Path) -> None:
+    asked = ["compare", files / "ct.nii.gz", "--inference", "multiscale", "--out", files / "o"]
+    assert main([str(a) for a in asked]) == 0
+    assert "0.5, 1, 1.5" in (files / "o" / "comparison.json").read_text()

@@ -9,7 +9,7 @@ import torch
 
 from livdemo.checkpoints import Checkpoint
 from livdemo.errors import InputError
-from livdemo.predictor import Predictor, decide, keep_largest_liver, pick_device
+from livdemo.predictor import S3_SCALES, Inference, Predictor, decide, keep_largest_liver, pick_device
 from tests.made_up import block_case, make_volume
 from tests.small_model import write_thresholds
 
@@ -50,8 +50,8 @@ def test_slices_come_one_by_one_with_progress(checkpoint: Checkpoint) -> None:
 def test_closing_the_stream_stops_the_network(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = Predictor(checkpoint, "cpu")
     runs = []
-    genuine = predictor._probabilities
-    monkeypatch.setattr(predictor, "_probabilities", lambda image: runs.append(len(image)) or genuine(image))
+    genuine = predictor._run
+    monkeypatch.setattr(predictor, "_run", lambda images: runs.append(len(images)) or genuine(images))
     stream = predictor.stream(block_case().volume)
     next(stream)
     next(stream)
@@ -112,13 +112,50 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         pick_device("tpu")
 
 
-def test_input_kinds_that_cannot_be_run(checkpoint: Checkpoint) -> None:
-    with pytest.raises(InputError, match="phases input"):
-        Predictor(replace(checkpoint, input_kind="phases"))
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_gpu_and_cpu_agree(checkpoint: Checkpoint) -> None:
     volume = block_case().volume
     on_cpu, on_gpu = (Predictor(checkpoint, device).predict(volume).label_map for device in ("cpu", "cuda"))
     assert np.array_equal(on_cpu, on_gpu)
+
+
+def test_the_cascade_finds_tumours_only_in_the_liver(checkpoint: Checkpoint) -> None:
+    """A bright spot outside of the largest liver is no tumour, whatever the second stage says."""
+    case = block_case()
+    volume = make_volume(np.where(case.volume.hu == 60, 60, case.volume.hu))
+    volume.hu[5, 28:32, 28:32] = 95
+    predictor = Predictor(checkpoint, "cpu", Inference(liver=checkpoint))
+    stream = list(predictor.stream(volume))
+    assert [f.done for f in stream] == list(range(1, 13))
+    assert {f.total for f in stream} == {12}
+    assert set(np.unique(stream[3].label_map)) <= {0, 1}  # the first stage knows no tumour
+    assert np.array_equal(predictor.predict(volume).label_map, case.reference)
+    assert "found" in predictor.predict(volume).rule
+
+
+def test_a_cascade_without_a_liver_is_empty(checkpoint: Checkpoint) -> None:
+    volume = make_volume(np.full((3, 32, 32), -1000))
+    prediction = Predictor(checkpoint, "cpu", Inference(liver=checkpoint)).predict(volume)
+    assert not prediction.label_map.any()
+
+
+def test_three_scales_of_an_easy_case(checkpoint: Checkpoint) -> None:
+    case = block_case()
+    found = Predictor(checkpoint, "cpu", Inference(scales=S3_SCALES)).predict(case.volume)
+    wrong = (found.label_map > 0) != (case.reference > 0)
+    assert wrong[:5].mean() < 0.05
+    assert "0.5, 1, 1.5" in found.rule
+
+
+def test_a_network_of_phases_says_which_are_missing(checkpoint: Checkpoint) -> None:
+    reads = replace(checkpoint, input_kind="phases", phases=("arterial", "portal"), depth=4)
+    volume = block_case().volume
+    with pytest.raises(InputError, match="2 contrast phases.*lacks arterial; open the phantom"):
+        next(Predictor(reads, "cpu").stream(volume, {"portal": volume}))
+
+
+def test_what_cannot_be_combined_is_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(InputError, match="several scales are for slices"):
+        Predictor(replace(checkpoint, input_kind="3D"), "cpu", Inference(scales=S3_SCALES))
+    with pytest.raises(InputError, match="knows no tumour"):
+        Predictor(replace(checkpoint, labels=("background", "liver")), "cpu", Inference(liver=checkpoint))

@@ -131,6 +131,10 @@ def _checkpoint(
         seed=described["seed"],
         commit=_commit(),
         licence=LICENCE,
+        margin=spec.margin,
+        sequence=spec.sequence,
+        depth=spec.depth[described["preset"]],
+        phases=spec.phases,
     )
 
 

@@ -9,6 +9,6 @@ in six of the liver-only volumes. D stays in training because it carries nine te
 
 from train.loop import Plan
 
-PLAN = Plan(epochs=20, full_view_epochs=3)
+PLAN = Plan(epochs=16, full_view_epochs=2)
 VALIDATION_PATIENTS = ("A", "E")
 UNION_VALIDATION_EVERY = 6

@@ -159,7 +159,7 @@ clstm4d = register(
             f"state_{layer}": f"What recurrent layer {layer} shows in the middle slice; a channel a phase."
             for layer in (1, 2, 3, 4)
         },
-        phases=("before contrast", "arterial", "portal venous", "delayed"),
+        phases=("native", "arterial", "portal", "delayed"),
         depth={"paper": 16, "classroom": 4},
     )
 )

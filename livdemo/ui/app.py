@@ -1,0 +1,416 @@
+"""The page: one case, one viewer, five steps beside it. build_app() puts it together; handlers come after.
+
+Handlers are public functions of the web server (anybody can call them), so each checks what it is given.
+"""
+
+import html
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from livdemo.cases import Case, list_cases, load_case
+from livdemo.checkpoints import find_checkpoint, read_manifest
+from livdemo.comparison import Comparison, Progress, Result, compare
+from livdemo.errors import InputError
+from livdemo.intensity import NAMED_WINDOWS, Preprocessing
+from livdemo.predictor import Assembly, decision_rule
+from livdemo.report import write_report
+from livdemo.ui.scores import NO_RESULT, cards_html, slice_curve, table_html
+from livdemo.ui.session import Session, close_session, open_session
+from livdemo.ui.steps import steps_html
+from livdemo.ui.viewer import Pane, ct_viewer, parse_slice, viewer_value
+from livdemo.volume import read_label_map, read_volume
+
+FIRST_CASE = "phantom"
+SECONDS_BETWEEN_PICTURES = 0.7  # how often a running model's slices are sent to the viewer
+SESSION_SECONDS = 3600
+HERE = Path(__file__).parent
+
+HEADER = """<header class='masthead'><h1>livdemo</h1><p>how networks outline liver tumours, slice by slice</p>
+<span class='pill'>teaching only, not for clinical use</span></header>"""
+
+PRIVACY = """Uploads stay on this server, are seen by you alone, and are deleted at the latest
+two hours after the visit. Do not upload anything that identifies a patient."""
+
+LOOK = """### What is on the picture?
+A CT is a stack of slices. You look at each from the feet up: the patient's **right is on the left** of the picture.
+Scroll, press ← →, or swipe to go through the slices. The green outline is the liver, the orange one is tumour."""
+
+WINDOW = """### Which tissues get the greys?
+A CT knows some 4,000 levels, a screen shows 256. Drag on the picture: **left or right** changes how wide the grey
+scale is (the window *width*), **up or down** what is in its middle (the window *level*). The band on the histogram
+under the picture is the part of the scale that you can see. Try *liver*, then *lung*."""
+
+EQUALISE = """### What is the network given?
+Not your window: each network gets the one that it was trained with. Here is the slice in view, step by step.
+Change window and equalisation to see what another paper's network would be given."""
+
+SEGMENT = """### Where is the liver, where is tumour?
+The network colours one slice after the other. You can go through the finished ones while it works."""
+
+SCORE = """### How close is the outline?
+*Dice* counts the shared volume twice: 1 is perfect, 0 is no overlap. The *Hausdorff distance* (HD) asks for the
+one worst stray edge; HD95 forgives the worst 5 %."""
+
+
+def build_app() -> gr.Blocks:
+    """The whole page as a gradio app, ready to launch with launch_options()."""
+    with gr.Blocks(title="livdemo", analytics_enabled=False, delete_cache=(1800, 7200)) as app:
+        session = gr.State(None, time_to_live=SESSION_SECONDS, delete_callback=close_session)
+        slice_index = gr.State(0)
+        gr.HTML(HEADER, apply_default_css=False)
+        with gr.Row(elem_classes="casebar"):
+            case = gr.Dropdown(_case_choices(), value=FIRST_CASE, label="Case", elem_id="case")
+            facts = gr.HTML(elem_classes="facts", apply_default_css=False)
+        with gr.Accordion("Open a CT of your own", open=False, elem_id="upload"):
+            upload = _upload_panel()
+        message = gr.HTML("", elem_id="message", apply_default_css=False)
+        with gr.Row(elem_classes="bench"):
+            with gr.Column(scale=8, min_width=340):
+                viewer = ct_viewer(elem_id="viewer")
+            with gr.Column(scale=5, min_width=320), gr.Tabs(elem_id="steps") as steps:
+                with gr.Tab("1 Look", id="look"):
+                    gr.Markdown(LOOK)
+                    _next_button("Next: Window", "window", steps)
+                with gr.Tab("2 Window", id="window"):
+                    gr.Markdown(WINDOW)
+                    _next_button("Next: Equalise", "equalise", steps)
+                with gr.Tab("3 Equalise", id="equalise"):
+                    equalise = _equalise_panel()
+                    _next_button("Next: Segment", "segment", steps)
+                with gr.Tab("4 Segment", id="segment"):
+                    segment = _segment_panel()
+                    _next_button("Next: Score", "score", steps)
+                with gr.Tab("5 Score", id="score"):
+                    score = _score_panel()
+
+        opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
+        opened += [score["cards"], score["table"], score["curve"], score["files"]]
+        asked = [equalise["window"], equalise["equalisation"]]
+        for open_now in (case.input, app.load):
+            open_now(
+                open_case, [case, session, *asked], opened, show_progress="hidden", api_visibility="private"
+            )
+        upload["open"].click(
+            open_upload,
+            [upload["ct"], upload["reference"], upload["resample"], session, *asked],
+            [*opened, case],
+            api_visibility="private",
+        )
+        seen = [slice_index, equalise["steps"], score["cards"]]
+        viewer.slice(
+            show_slice, [session, *asked], seen, queue=False, show_progress="hidden", api_visibility="private"
+        )
+        for control in asked:
+            control.input(
+                show_steps,
+                [session, slice_index, *asked],
+                equalise["steps"],
+                show_progress="hidden",
+                api_visibility="private",
+            )
+        segment["model"].input(model_html, segment["model"], segment["about"], api_visibility="private")
+        running = segment["run"].click(
+            run_model,
+            [session, slice_index, segment["model"]],
+            [session, viewer, segment["status"], segment["run"], segment["cancel"], message]
+            + [score["cards"], score["table"], score["curve"], score["files"]],
+            show_progress="hidden",
+            concurrency_limit=1,
+            concurrency_id="inference",
+            api_visibility="private",
+        )
+        segment["cancel"].click(
+            cancelled,
+            [session, slice_index],
+            [segment["status"], segment["run"], segment["cancel"]],
+            cancels=[running],
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+    return app
+
+
+def launch_options() -> dict[str, Any]:
+    """Arguments of launch() that belong to the page: look, limits, nothing kept, no contact to outside."""
+    return {
+        "theme": gr.themes.Base(
+            primary_hue="teal",
+            font=["system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "monospace"],
+        ),
+        "css_paths": [HERE / "theme.css"],
+        "head": f"<style>{(HERE / 'page.css').read_text('utf-8')}</style>",
+        "footer_links": [],
+        "run_history": False,
+        "enable_monitoring": False,
+        "max_file_size": "600mb",
+        "strict_cors": True,
+    }
+
+
+def _next_button(text: str, step: str, steps: gr.Tabs) -> None:
+    """All steps can be opened at any time by their tab; this is the way through for a first visit."""
+    button = gr.Button(text, elem_classes="next")
+    button.click(
+        lambda: gr.Tabs(selected=step), None, steps, queue=False, show_progress="hidden", api_visibility="private"
+    )
+
+
+def _upload_panel() -> dict[str, Any]:
+    with gr.Row():
+        ct = gr.File(
+            label="CT: .nii, .nii.gz, .nrrd, .mha, a .zip of a DICOM series, its files, or a .png slice",
+            file_count="multiple",
+            type="filepath",
+        )
+        reference = gr.File(label="Reference, if there is one: 0 background, 1 liver, 2 tumour", type="filepath")
+    resample = gr.Checkbox(
+        False, label="If the reference lies on another grid, resample it (nearest neighbour; changes the scores a little)"
+    )
+    gr.Markdown(PRIVACY, elem_classes="note")
+    return {"ct": ct, "reference": reference, "resample": resample, "open": gr.Button("Open", variant="primary")}
+
+
+def _equalise_panel() -> dict[str, Any]:
+    gr.Markdown(EQUALISE)
+    with gr.Row():
+        window = gr.Dropdown(
+            [(f"{name} {w.width:g} / {w.center:g}", name) for name, w in NAMED_WINDOWS.items()],
+            value="paper S3",
+            label="Window (width / level in HU)",
+        )
+        equalisation = gr.Radio(
+            [("none", "none"), ("histogram", "he"), ("CLAHE", "clahe")], value="he", label="Equalisation"
+        )
+    return {"window": window, "equalisation": equalisation, "steps": gr.HTML(apply_default_css=False)}
+
+
+def _segment_panel() -> dict[str, Any]:
+    gr.Markdown(SEGMENT)
+    checkpoints = read_manifest()
+    choices = [(c.title, c.model) for c in checkpoints]
+    first = choices[0][1] if choices else None
+    model = gr.Dropdown(choices, value=first, label="Model", interactive=len(choices) > 1, elem_id="model")
+    with gr.Row():
+        run = gr.Button("Run", variant="primary", elem_id="run", interactive=bool(choices))
+        cancel = gr.Button("Cancel", elem_id="cancel", interactive=False)
+    status = gr.HTML(elem_id="status", apply_default_css=False)
+    about = gr.HTML(model_html(first), apply_default_css=False)
+    return {"model": model, "about": about, "run": run, "cancel": cancel, "status": status}
+
+
+def _score_panel() -> dict[str, Any]:
+    gr.Markdown(SCORE)
+    cards = gr.HTML(NO_RESULT, elem_id="cards", apply_default_css=False)
+    curve = gr.Plot(label="Dice of every slice", show_label=False, visible=False, elem_id="curve")
+    with gr.Accordion("All figures and what they mean", open=False):
+        table = gr.HTML(apply_default_css=False)
+    files = gr.File(label="Take home: mask on the CT's grid, scores, report", visible=False, elem_id="files")
+    return {"cards": cards, "table": table, "curve": curve, "files": files}
+
+
+def _case_choices() -> list[tuple[str, str]]:
+    return [(info.title, info.name) for info in list_cases()]
+
+
+# ---------------------------------------------------------------------------------------------- handlers
+
+
+def open_case(name: str, session: Session | None, window: str, equalisation: str) -> list[Any]:
+    """A case of the catalogue."""
+    try:
+        return _opened(load_case(name), session, window, equalisation)
+    except InputError as error:
+        return _refused(error, session)
+
+
+def open_upload(
+    ct: list[str] | None,
+    reference: str | None,
+    resample: bool,
+    session: Session | None,
+    window: str,
+    equalisation: str,
+) -> list[Any]:
+    """The visitor's own CT; on any error the case that was open stays open."""
+    try:
+        case = _read_upload(ct, reference, resample)
+    except InputError as error:
+        return [*_refused(error, session), gr.skip()]
+    return [*_opened(case, session, window, equalisation), gr.Dropdown(value=None)]
+
+
+def _read_upload(ct: list[str] | None, reference: str | None, resample: bool) -> Case:
+    if not ct:
+        raise InputError("No CT was chosen: drop a file into the field above, then press Open.")
+    if len(ct) == 1:
+        volume = read_volume(ct[0])
+    else:  # the files of one DICOM series
+        folder = Path(ct[0]).parent / "series"
+        folder.mkdir(exist_ok=True)
+        for number, path in enumerate(ct):
+            shutil.copyfile(path, folder / f"{number:05d}")
+        volume = read_volume(folder)
+        shutil.rmtree(folder)
+    label_map = None if reference is None else read_label_map(reference, volume, resample=resample)
+    name = Path(ct[0]).name.split(".")[0]
+    return Case(name, volume, label_map, "your upload", "yours", "")
+
+
+def _opened(case: Case, previous: Session | None, window: str, equalisation: str) -> list[Any]:
+    """Values of every component that depends on the case."""
+    session = open_session(case, previous)
+    value = viewer_value(case.volume, _panes(session), session.folder, None, NAMED_WINDOWS["abdomen"])
+    steps = show_steps(session, value["slice"], window, equalisation)
+    return [session, value["slice"], value, _facts_html(case), "", steps, "", *_score_values(None, None)]
+
+
+def _refused(error: InputError, session: Session | None) -> list[Any]:
+    """Say what is wrong and leave everything else as it is."""
+    return [session, gr.skip(), gr.skip(), gr.skip(), _alert(error), *[gr.skip()] * 6]
+
+
+def _alert(error: InputError) -> str:
+    return f"<p role='alert' class='alert'>{html.escape(str(error))}</p>"
+
+
+def _facts_html(case: Case) -> str:
+    volume = case.volume
+    z, y, x = volume.hu.shape
+    spacing = (
+        f"{volume.spacing_mm[2]:.2f} × {volume.spacing_mm[1]:.2f} × {volume.spacing_mm[0]:.2f} mm"
+        if volume.spacing_known
+        else "voxel spacing unknown"
+    )
+    reference = "with reference" if case.reference is not None else "no reference, so volumes only"
+    warnings = "".join(f"<p class='alert'>{html.escape(w)}</p>" for w in volume.warnings)
+    return (
+        f"<p>{x} × {y} × {z} voxels, {spacing}, {reference}.<br>"
+        f"<span class='note'>From: {html.escape(case.source)}. Licence: {html.escape(case.licence)}.</span></p>"
+        f"{warnings}"
+    )
+
+
+def _panes(session: Session, label_map: np.ndarray | None = None, finished: np.ndarray | None = None) -> list[Pane]:
+    """Reference and prediction of the session, or of a running model if its label map is given."""
+    case, result = session.case, session.result
+    if label_map is None and result is not None:
+        label_map = result.prediction.label_map
+    return [
+        Pane("reference", "Reference", label_map=case.reference, empty_text="no reference for this case"),
+        Pane("prediction", "Prediction", label_map=label_map, finished=finished, empty_text="step 4 fills this in"),
+    ]
+
+
+def show_slice(event: gr.EventData, session: Session | None, window: str, equalisation: str) -> list[Any]:
+    """The visitor went to another slice."""
+    if session is None:
+        return [gr.skip()] * 3
+    try:
+        index = parse_slice(event, session.depth)
+    except InputError:  # not from our viewer: there is nobody to tell
+        return [gr.skip()] * 3
+    return [index, show_steps(session, index, window, equalisation), cards_html(session, index)]
+
+
+def show_steps(session: Session | None, slice_index: int, window: str, equalisation: str) -> str:
+    """The stages of the slice in view."""
+    if session is None or window not in NAMED_WINDOWS or equalisation not in ("none", "he", "clahe"):
+        return ""
+    index = min(max(int(slice_index), 0), session.depth - 1)
+    preprocessing = Preprocessing(NAMED_WINDOWS[window], equalisation, size=256)
+    return steps_html(session.case.volume.hu[index], preprocessing, session.case.volume.spacing_mm[1:])
+
+
+def model_html(model: str | None) -> str:
+    """What a model is, what it was trained on and what it is fed with."""
+    if model is None:
+        return "<p class='alert'>No trained weights are here. Train a model: python -m train unet64 --data DIR.</p>"
+    try:
+        checkpoint = find_checkpoint(model)
+    except InputError as error:
+        return _alert(error)
+    facts = (
+        ("Trained on", checkpoint.trained_on),
+        ("Fed with", checkpoint.preprocessing.describe()),
+        ("Labels", decision_rule(checkpoint)),
+        ("Size", f"{checkpoint.parameters / 1e6:.2f} million parameters, {checkpoint.preset} preset"),
+    )
+    rows = "".join(f"<div><dt>{name}</dt><dd>{html.escape(text)}</dd></div>" for name, text in facts)
+    return f"<dl class='about'>{rows}</dl><p class='weak'>{html.escape(checkpoint.weak)}</p>"
+
+
+def run_model(session: Session | None, slice_index: int, model: str) -> Iterator[list[Any]]:
+    """Run one model on the open case; yields pictures while it works, scores at the end.
+
+    Cancelling closes this generator, and with it the one that runs the network.
+    """
+    idle = [gr.Button(interactive=True), gr.Button(interactive=False)]
+    unchanged = [gr.skip()] * 4
+    if session is None:
+        yield [session, gr.skip(), "", *idle, _alert(InputError("Open a case first.")), *unchanged]
+        return
+    busy = [gr.Button(interactive=False), gr.Button(interactive=True)]
+    yield [session, gr.skip(), _status("Loading the model …", 0.0), *busy, "", *unchanged]
+    try:
+        shown = 0.0
+        for event in compare(session.case, [find_checkpoint(model)]):
+            if isinstance(event, Result):
+                session = session.with_result(event)
+            elif time.monotonic() - shown > SECONDS_BETWEEN_PICTURES:
+                shown = time.monotonic()
+                picture = _viewer(session, slice_index, event.assembly)
+                yield [gr.skip(), picture, _progress(event), *[gr.skip()] * 3, *unchanged]
+    except InputError as error:
+        yield [gr.skip(), gr.skip(), "", *idle, _alert(error), *unchanged]
+        return
+    result = session.result
+    assert result is not None
+    prediction = result.prediction
+    done = (
+        f"Done: {len(prediction.label_map)} slices in {prediction.seconds:.1f} s on {prediction.device.upper()}. "
+        "Step 5 has the scores."
+    )
+    yield [session, _viewer(session, slice_index), _status(done, 1.0), *idle, "", *_score_values(session, slice_index)]
+
+
+def cancelled(session: Session | None, slice_index: int) -> list[Any]:
+    """After a cancel: what is finished stays on the screen, and nothing is scored."""
+    text = "Cancelled. The slices that were finished stay in view; an unfinished run is not scored."
+    return [_status(text, 0.0), gr.Button(interactive=True), gr.Button(interactive=False)]
+
+
+def _viewer(session: Session, slice_index: int, running: Assembly | None = None) -> dict[str, Any]:
+    panes = _panes(session) if running is None else _panes(session, running.label_map, running.finished)
+    return viewer_value(session.case.volume, panes, session.folder, slice_index, NAMED_WINDOWS["abdomen"])
+
+
+def _progress(event: Progress) -> str:
+    left = f"{event.seconds_left:.0f} s left" if event.seconds_left >= 1 else "nearly done"
+    text = f"{event.checkpoint.title}: slice {event.done} of {event.total}, {left}"
+    return _status(text, event.done / event.total)
+
+
+def _status(text: str, share: float) -> str:
+    return (
+        f"<div class='status' role='status'><p>{html.escape(text)}</p><div class='bar' role='progressbar' "
+        f"aria-valuemin='0' aria-valuemax='100' aria-valuenow='{share * 100:.0f}' aria-label='progress'>"
+        f"<i style='width:{share * 100:.1f}%'></i></div></div>"
+    )
+
+
+def _score_values(session: Session | None, slice_index: int | None) -> list[Any]:
+    """Cards, table, curve and files; empty ones without a result."""
+    if session is None or session.result is None:
+        return [NO_RESULT, "", gr.Plot(visible=False), gr.File(visible=False)]
+    comparison = Comparison(session.case, (session.result,))
+    files = [str(path) for path in write_report(comparison, session.folder / "results")]
+    curve = gr.Plot(slice_curve(session), visible=True) if session.result.slices else gr.Plot(visible=False)
+    return [cards_html(session, slice_index), table_html(session), curve, gr.File(files, visible=True)]

@@ -1,0 +1,46 @@
+"""What one visitor has open. Nothing of it is module-level, so no visitor sees another's."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from livdemo.cases import Case
+from livdemo.comparison import Result
+from livdemo.metrics import LabelMetrics, SliceMetrics
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """The open case, its result if a model has run, and a folder for this visitor's files alone."""
+
+    folder: Path
+    case: Case
+    result: Result | None = None
+
+    def with_result(self, result: Result) -> "Session":
+        """The same case, now with a result."""
+        return replace(self, result=result)
+
+    @property
+    def depth(self) -> int:
+        """Number of slices."""
+        return len(self.case.volume.hu)
+
+    def label_scores(self) -> list[tuple[LabelMetrics, SliceMetrics]]:
+        """Per label the volume's scores and those slice by slice; empty without a reference."""
+        if self.result is None:
+            return []
+        return list(zip(self.result.metrics, self.result.slices, strict=True))
+
+
+def open_session(case: Case, previous: Session | None) -> Session:
+    """Open a case in a fresh folder; the previous case's files are deleted."""
+    close_session(previous)
+    return Session(Path(tempfile.mkdtemp(prefix="livdemo-")), case)
+
+
+def close_session(session: Session | None) -> None:
+    """Delete the visitor's files; also called by gradio some time after the tab was closed."""
+    if session is not None:
+        shutil.rmtree(session.folder, ignore_errors=True)
