@@ -1,4 +1,4 @@
-"""The command line: models, cases, compare, score.
+"""The command line: models, cases, compare, evaluate, score.
 
 Every error that a user can cause is one plain sentence on stderr and exit status 2; a traceback is a bug.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from livdemo.cases import Case, list_cases, load_case
+from livdemo.cases import Case, find_case_files, list_cases, load_case
 from livdemo.checkpoints import Checkpoint, find_checkpoint, read_manifest
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
@@ -64,6 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("--out", type=Path, required=True, help="folder for the results")
     comparing.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     comparing.set_defaults(run=_compare)
+
+    cohort = commands.add_parser("evaluate", help="models over a folder of cases, with statistics; resumes")
+    cohort.add_argument("cases", type=Path, metavar="CASES_DIR")
+    cohort.add_argument("--models", default="all", help="names with commas, or all (the trained ones)")
+    cohort.add_argument("--inference", default="plain", help="as for compare")
+    cohort.add_argument("--out", type=Path, required=True, help="folder for rows, metrics.csv and summary.json")
+    cohort.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    cohort.set_defaults(run=_evaluate)
 
     scoring = commands.add_parser("score", help="score one mask against another")
     scoring.add_argument("prediction", type=Path, metavar="PREDICTION")
@@ -132,6 +140,29 @@ def _compare(asked: argparse.Namespace) -> None:
         if checkpoint.weak:
             print(f"{checkpoint.title}: {checkpoint.weak}")
     print(f"{DISCLAIMER} Written: {', '.join(str(path) for path in paths)}")
+
+
+def _evaluate(asked: argparse.Namespace) -> None:
+    # Loads scipy's statistics, a second that the other commands need not wait.
+    from livdemo.evaluation import Cohort, evaluate, find_workers, summary_text
+
+    cases = find_case_files(asked.cases)
+    if not any(case.reference for case in cases):
+        raise InputError(f"{asked.cases} holds no scan with a reference; `livdemo/cases.py` says how they are named.")
+    checkpoints, networks = _chosen(asked.models)
+    cohort = Cohort(tuple(cases), tuple(checkpoints), networks, _inference(asked.inference), asked.device)
+    workers = find_workers()
+    with tqdm(unit="slice", disable=None, position=workers.index) as bar:
+
+        def show(what: str, done: int, total: int) -> None:
+            if done == 1:
+                bar.reset(total)
+                bar.set_description(what, refresh=False)
+            bar.update()
+
+        summary = evaluate(cohort, asked.out, workers, show)
+    if summary is not None:
+        print("\n".join([*summary_text(summary), f"{DISCLAIMER} Written: {asked.out}/metrics.csv, summary.json"]))
 
 
 def _chosen(names: str) -> tuple[list[Checkpoint], dict[str, nn.Module]]:

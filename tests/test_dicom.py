@@ -1,5 +1,6 @@
 """One DICOM series out of any folder, or a sentence that says why not."""
 
+import locale
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.volume_files import (
     numbered_labels,
     refusal,
     rotation,
+    write_dicom,
     write_dicom_series,
     write_dicom_slice,
 )
@@ -130,7 +132,9 @@ def test_compressed_slices(tmp_path: Path, compressor: str) -> None:
     folder = write_dicom_series(tmp_path / "series", smooth, compressor=compressor)
     transfer_syntax = {"JPEG2000": b"1.2.840.10008.1.2.4.90", "JPEG": b"1.2.840.10008.1.2.4.70"}[compressor]
     assert transfer_syntax in (folder / "slice000.dcm").read_bytes()
+    before = locale.setlocale(locale.LC_ALL)
     np.testing.assert_array_equal(read_volume(folder).hu, smooth)
+    assert locale.setlocale(locale.LC_ALL) == before  # GDCM's writer changes it for the whole process
 
 
 def test_each_slice_has_its_own_rescaling(tmp_path: Path) -> None:
@@ -173,14 +177,11 @@ def test_a_single_slice_and_a_single_file(tmp_path: Path) -> None:
 
 def test_an_enhanced_multi_frame_file(tmp_path: Path) -> None:
     """GDCM writes a 3D image as enhanced CT; its frames' places are in nested tags."""
-    writer = sitk.ImageFileWriter()
-    writer.SetImageIO("GDCMImageIO")
-    writer.SetFileName(str(tmp_path / "frames.dcm"))
     image = sitk.GetImageFromArray(numbered_hu())
     image.SetSpacing(SPACING_MM[::-1])
     image.SetOrigin(ORIGIN_LPS)
     image.SetMetaData("0008|0060", "CT")
-    writer.Execute(image)
+    write_dicom(tmp_path / "frames.dcm", image)
     volume = read_volume(tmp_path / "frames.dcm")
     np.testing.assert_array_equal(volume.hu, numbered_hu())
     np.testing.assert_allclose(volume.grid.affine, lps_affine())
@@ -300,10 +301,7 @@ def test_colour_pictures(tmp_path: Path) -> None:
     image = sitk.GetImageFromArray(np.zeros((1, 4, 5, 3), np.uint8), isVector=True)
     for tag, value in {"0008|0016": CT_CLASS, "0020|0032": "0\\0\\0", "0020|0037": "1\\0\\0\\0\\1\\0"}.items():
         image.SetMetaData(tag, value)
-    writer = sitk.ImageFileWriter()
-    writer.SetImageIO("GDCMImageIO")
-    writer.SetFileName(str(tmp_path / "colour.dcm"))
-    writer.Execute(image)
+    write_dicom(tmp_path / "colour.dcm", image)
     refused(tmp_path, "colour pictures")
 
 

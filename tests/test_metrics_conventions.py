@@ -20,6 +20,7 @@ from livdemo.metrics import score_case, score_mask
 from livdemo.metrics.conventions import (
     CONVENTIONS,
     ConventionScores,
+    _element_sizes,
     score_under_conventions,
     surface_elements,
 )
@@ -157,6 +158,8 @@ def test_a_total_miss_under_every_convention():
 def test_unknown_conventions_and_shapes_are_named():
     with pytest.raises(ValueError, match=r"lits.*monai"):
         score_under_conventions(*PAIRS["alike"], SPACINGS[3], ["lits"])
+    with pytest.raises(ValueError, match="tolerance"):
+        score_under_conventions(*PAIRS["alike"], SPACINGS[3], nsd_tolerance_mm=-1.0)
     with pytest.raises(ValueError, match=r"\(8, 14, 13\).*\(4, 5, 6\)"):
         score_under_conventions(PAIRS["alike"][0], EMPTIES["both empty"][0], SPACINGS[3])
 
@@ -166,6 +169,12 @@ def test_surface_elements_of_one_voxel():
     places, areas = surface_elements(np.ones((1, 1, 1), bool), (1, 1, 1))
     assert len(places) == 8
     np.testing.assert_allclose(areas, math.sqrt(3) / 8)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.5, 0.7, 0.9), (0.7, 1.3)])
+def test_inside_and_outside_share_one_surface(spacing):
+    sizes = _element_sizes(spacing)
+    np.testing.assert_allclose(sizes, sizes[::-1], rtol=1e-12)
 
 
 def test_surface_elements_of_a_box_approach_its_area():

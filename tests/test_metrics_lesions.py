@@ -174,16 +174,16 @@ def test_a_touch_below_the_threshold_is_a_miss_that_keeps_its_dice():
     assert report(liver_with(corner), liver_with(LARGE), min_iou=0.005).matches[0].found
 
 
-def test_matching_prefers_two_hits_to_one_better_one():
-    # Two long reference bars side by side; prediction p1 overlaps both, p2 overlaps the first only.
-    first, second = np.s_[3:4, 5:6, 2:22], np.s_[3:4, 7:8, 2:22]
-    reference = liver_with(first, second)
-    prediction = liver_with(np.s_[3:4, 5:6, 16:22], np.s_[3:4, 5:6, 2:13])
-    prediction[3, 6, 13:16] = 0
-    prediction[3, 5:8, 22] = 2  # joins the first piece to one over the second bar
-    prediction[3, 7, 17:22] = 2
-    found = report(prediction, reference)
-    assert [match.found for match in found.matches] == [True, True]
+def test_a_hit_comes_before_any_sum_of_touches():
+    # In a row: a lesion of 100 voxels, a gap, one of 33. p1 covers 67 of the first, the gap and all of the second,
+    # p2 covers 32 of the first. p1 hits the first (IoU 0.5); matched crosswise the touches would add up to 0.65.
+    reference, prediction = np.zeros((2, 3, 3, 140), np.uint8)
+    reference[1, 1, :100] = reference[1, 1, 101:134] = 2
+    prediction[1, 1, 33:134] = prediction[1, 1, :32] = 2
+    found = report(prediction, reference, min_iou=0.45)
+    assert [match.found for match in found.matches] == [True, False]
+    assert found.matches[0].iou == 0.5
+    assert [lesion.voxels for lesion in found.false_positives] == [32]
 
 
 def test_ledger_lists_the_same_lesions_for_every_model():

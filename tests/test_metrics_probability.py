@@ -47,6 +47,13 @@ def test_scores_on_a_level_reach_it(kind):
     np.testing.assert_allclose(curve.recall * 101, np.arange(101, 0, -1))
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_scores_a_hair_below_a_level_do_not_reach_it(kind):
+    levels = (np.arange(1, 101) / 100).astype(kind)
+    curve = precision_recall(np.nextafter(levels, kind(0)), np.ones(100, bool), levels=100)
+    np.testing.assert_allclose(curve.recall * 100, np.arange(100, -1, -1))
+
+
 def test_without_reference_there_is_no_curve():
     curve = precision_recall(SCORES, np.zeros_like(TRUTH))
     assert math.isnan(curve.area)

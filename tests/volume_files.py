@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import locale
 import re
 from pathlib import Path
 
@@ -84,6 +85,20 @@ def itk_image(display: npt.NDArray, turn: npt.NDArray | None = None) -> sitk.Ima
     return image
 
 
+def write_dicom(path: Path, image: sitk.Image, compressor: str = "") -> None:
+    """Write image with the tags in its meta data. GDCM's writer leaves the process in the C locale: put it back."""
+    writer = sitk.ImageFileWriter()
+    writer.SetImageIO("GDCMImageIO")
+    writer.KeepOriginalImageUIDOn()
+    writer.SetFileName(str(path))
+    if compressor:
+        writer.UseCompressionOn()
+        writer.SetCompressor(compressor)
+    before = locale.setlocale(locale.LC_ALL)
+    writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, before)
+
+
 def write_dicom_slice(
     path: Path,
     hu: npt.NDArray,
@@ -115,14 +130,7 @@ def write_dicom_slice(
     for tag, value in written.items():
         if value:
             image.SetMetaData(tag, value)
-    writer = sitk.ImageFileWriter()
-    writer.SetImageIO("GDCMImageIO")
-    writer.KeepOriginalImageUIDOn()
-    writer.SetFileName(str(path))
-    if compressor:
-        writer.UseCompressionOn()
-        writer.SetCompressor(compressor)
-    writer.Execute(image)
+    write_dicom(path, image, compressor)
     return path
 
 

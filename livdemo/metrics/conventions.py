@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from .mask_pair import BoolArray, FloatArray, IntArray, check_masks, crop_pair
+from .mask_pair import BoolArray, FloatArray, IntArray, check_masks, check_tolerance, crop_pair
 from .overlap import dice, iou
 from .scoring import NSD_TOLERANCE_MM, MaskPair
 from .surface import assd_mm, hd95_mm, hd_mm, nsd
@@ -102,7 +102,7 @@ def score_under_conventions(
     check_masks(prediction, reference)
     cut = crop_pair(prediction, reference, spacing_mm)
     masks = cut.prediction.astype(bool, copy=False), cut.reference.astype(bool, copy=False)
-    pair = MaskPair(*masks, cut.spacing_mm, cut.origin, cut.image_shape, nsd_tolerance_mm)
+    pair = MaskPair(*masks, cut.spacing_mm, cut.image_shape, check_tolerance(nsd_tolerance_mm))
     return [_SCORERS[name](pair) for name in conventions]
 
 

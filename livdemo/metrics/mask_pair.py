@@ -4,6 +4,7 @@ A CT of the abdomen is mostly not liver. Every figure of this package depends on
 bounding box and on the size of the image, so the box is cut once and the rest is never looked at again.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -93,6 +94,13 @@ def check_spacing(spacing_mm: Sequence[float], ndim: int) -> tuple[float, ...]:
     if not all(np.isfinite(step) and step > 0 for step in spacing):
         raise ValueError(f"spacing_mm must be positive and finite, not {spacing}")
     return spacing
+
+
+def check_tolerance(tolerance_mm: float) -> float:
+    """The tolerance as a float. ValueError unless it is a finite number of mm, 0 or more."""
+    if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
+        raise ValueError(f"the NSD tolerance must be a finite number of mm, 0 or more, not {tolerance_mm}")
+    return float(tolerance_mm)
 
 
 def joint_box(prediction: NDArray[Any], reference: NDArray[Any]) -> tuple[slice, ...]:

@@ -20,6 +20,7 @@ from .mask_pair import (
     State,
     check_label_maps,
     check_masks,
+    check_tolerance,
     crop_pair,
     state_of,
 )
@@ -41,12 +42,14 @@ class Definition(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MaskPair:
-    """One label's two masks, cut to a box that holds both; counts and distances are worked out once."""
+    """One label's two masks, cut to a box that holds both; counts and distances are worked out once.
+
+    surfaces counts voxels from the box's corner, which no figure depends on.
+    """
 
     prediction: BoolArray
     reference: BoolArray
     spacing_mm: tuple[float, ...]
-    origin: tuple[int, ...]
     image_shape: tuple[int, ...]
     tolerance_mm: float
 
@@ -56,9 +59,7 @@ class MaskPair:
 
     @cached_property
     def surfaces(self) -> SurfaceDistances:
-        return cropped_surface_distances(
-            self.prediction, self.reference, self.spacing_mm, self.origin, self.image_shape
-        )
+        return cropped_surface_distances(self.prediction, self.reference, self.spacing_mm, self.image_shape)
 
     @property
     def state(self) -> State:
@@ -165,7 +166,7 @@ class LabelMetrics:
         "Nikolov et al. 2018, counted over voxels as MONAI",
     )
     boundary_iou: float = _metric(
-        lambda p: surface.boundary_iou(p.prediction, p.reference, p.surfaces, p.tolerance_mm, p.origin),
+        lambda p: surface.boundary_iou(p.prediction, p.reference, p.surfaces, p.tolerance_mm),
         "Boundary IoU", "", "higher",
         "IoU of the two rims: the voxels of each mask within the tolerance of its own surface.",
         "Cheng et al. 2021, with the tolerance in mm as width",
@@ -215,14 +216,13 @@ def score_case(
     labels, spacing or tolerance.
     """
     check_label_maps(prediction, reference)
-    tolerance_mm = _check_tolerance(nsd_tolerance_mm)
+    tolerance_mm = check_tolerance(nsd_tolerance_mm)
     cropped = crop_pair(prediction, reference, spacing_mm)
     rows = []
     for label in LABELS:
         inner = crop_pair(*cropped.masks_of(label), cropped.spacing_mm)
-        origin = tuple(a + b for a, b in zip(cropped.origin, inner.origin, strict=True))
         pair = MaskPair(
-            inner.prediction, inner.reference, inner.spacing_mm, origin, cropped.image_shape, tolerance_mm
+            inner.prediction, inner.reference, inner.spacing_mm, cropped.image_shape, tolerance_mm
         )
         rows.append(_score(label, pair))
     return rows
@@ -237,18 +237,12 @@ def score_mask(
 ) -> LabelMetrics:
     """Score one mask against another: bool (or 0 and 1), (Z, Y, X) or (Y, X), same rules as `score_case`."""
     check_masks(prediction, reference)
-    tolerance_mm = _check_tolerance(nsd_tolerance_mm)
+    tolerance_mm = check_tolerance(nsd_tolerance_mm)
     cut = crop_pair(prediction, reference, spacing_mm)
     masks = cut.prediction.astype(bool, copy=False), cut.reference.astype(bool, copy=False)
-    return _score(label, MaskPair(*masks, cut.spacing_mm, cut.origin, cut.image_shape, tolerance_mm))
+    return _score(label, MaskPair(*masks, cut.spacing_mm, cut.image_shape, tolerance_mm))
 
 
 def _score(label: str, pair: MaskPair) -> LabelMetrics:
     figures = {field.name: float(field.metadata["compute"](pair)) for field in METRIC_FIELDS}
     return LabelMetrics(label=label, state=pair.state, **figures)
-
-
-def _check_tolerance(tolerance_mm: float) -> float:
-    if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
-        raise ValueError(f"the NSD tolerance must be a finite number of mm, 0 or more, not {tolerance_mm}")
-    return float(tolerance_mm)

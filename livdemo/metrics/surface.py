@@ -82,7 +82,7 @@ def surface_distances(
     check_masks(prediction, reference)
     pair = crop_pair(prediction.astype(bool, copy=False), reference.astype(bool, copy=False), spacing_mm)
     return cropped_surface_distances(
-        pair.prediction, pair.reference, pair.spacing_mm, pair.origin, pair.image_shape
+        pair.prediction, pair.reference, pair.spacing_mm, pair.image_shape, pair.origin
     )
 
 
@@ -90,8 +90,8 @@ def cropped_surface_distances(
     prediction: BoolArray,
     reference: BoolArray,
     spacing_mm: tuple[float, ...],
-    origin: tuple[int, ...],
     image_shape: tuple[int, ...],
+    origin: Sequence[int] = (0,),
 ) -> SurfaceDistances:
     """The same for masks already cut to a box that holds both, whose first voxel is `origin` in the image."""
     flat_axes = tuple(axis for axis, length in enumerate(image_shape) if length == 1)
@@ -232,23 +232,17 @@ def boundary_band(
 
 
 def boundary_iou(
-    prediction: BoolArray,
-    reference: BoolArray,
-    surfaces: SurfaceDistances,
-    width_mm: float,
-    origin: Sequence[int] | None = None,
+    prediction: BoolArray, reference: BoolArray, surfaces: SurfaceDistances, width_mm: float
 ) -> float:
     """IoU of the two rims: the voxels of each mask within width_mm of its own surface (Cheng et al. 2021).
 
-    surfaces is what `surface_distances` gave for the two masks; origin is the index of the masks' first voxel
-    in the image when they are cut to a box. The paper's width is 2 % of a photo's diagonal; here it is in mm.
+    surfaces is what `surface_distances` gave for these two masks. The paper's width is 2 % of a photo's
+    diagonal; here it is in mm.
     NaN when both masks are empty, 0 when exactly one is.
     """
     ruled = _by_rule_of_empties(surfaces, 0.0)
     if ruled is not None:
         return ruled
-    start = np.zeros(prediction.ndim, int) if origin is None else np.asarray(origin)
-    spacing = surfaces.spacing_mm
-    band_p = boundary_band(prediction, surfaces.prediction_voxels - start, width_mm, spacing)
-    band_r = boundary_band(reference, surfaces.reference_voxels - start, width_mm, spacing)
+    band_p = boundary_band(prediction, surfaces.prediction_voxels, width_mm, surfaces.spacing_mm)
+    band_r = boundary_band(reference, surfaces.reference_voxels, width_mm, surfaces.spacing_mm)
     return float(np.count_nonzero(band_p & band_r) / np.count_nonzero(band_p | band_r))

@@ -5,6 +5,7 @@ Handlers are public functions of the web server (anybody can call them), so each
 
 import html
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,13 +253,11 @@ def _read_upload(ct: list[str] | None, reference: str | None, resample: bool) ->
         raise InputError("No CT was chosen: drop a file into the field above, then press Open.")
     if len(ct) == 1:
         volume = read_volume(ct[0])
-    else:  # the files of one DICOM series
-        folder = Path(ct[0]).parent / "series"
-        folder.mkdir(exist_ok=True)
-        for number, path in enumerate(ct):
-            shutil.copyfile(path, folder / f"{number:05d}")
-        volume = read_volume(folder)
-        shutil.rmtree(folder)
+    else:  # the files of one DICOM series; gradio keeps each in a folder of its own
+        with tempfile.TemporaryDirectory() as folder:
+            for number, path in enumerate(ct):
+                shutil.copyfile(path, Path(folder) / f"{number:05d} {Path(path).name}")
+            volume = read_volume(folder)
     label_map = None if reference is None else read_label_map(reference, volume, resample=resample)
     name = Path(ct[0]).name.split(".")[0]
     return Case(name, volume, label_map, "your upload", "yours", "")

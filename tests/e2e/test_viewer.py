@@ -618,7 +618,9 @@ def test_a_finger_goes_through_the_slices_and_can_still_scroll(show: Callable[..
     expect(viewer).not_to_have_attribute("data-slice", str(OPENED))
     assert int(viewer.get_attribute("data-slice") or 0) > OPENED
     expect(page.locator(".lv-cursor")).to_contain_text("HU")
-    page.get_by_role("button", name="Drag sets window").tap()
+    toggle = page.get_by_role("button", name="Drag sets window")
+    toggle.tap()
+    expect(toggle).to_have_attribute("aria-pressed", "true")
     assert well.evaluate("node => getComputedStyle(node).touchAction") == "none"
     well.scroll_into_view_if_needed()
     swipe(page, [(x, y)], [(x + 20, y - 10)])
