@@ -1,7 +1,8 @@
 """A cohort: any models over a folder of cases, resumable, in any number of processes, with statistics.
 
     python -m livdemo evaluate CASES_DIR --models unet64,sfan --out DIR
-    accelerate launch -m livdemo evaluate ...      the same on several processes, GPUs or machines
+    accelerate launch -m livdemo evaluate ...      the same on several GPUs or machines
+    torchrun --nproc-per-node 2 -m livdemo evaluate ...    and in several processes on a CPU
 
 Every finished pair of case and model is one line appended to DIR/rows/PROCESS.jsonl, so a kill loses the pair in
 work and no more. Who runs which pair depends on the number of processes, what comes out does not: DIR/metrics.csv
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from livdemo.cases import Case, CaseFiles, open_files
@@ -43,14 +45,14 @@ class Workers:
 
 
 def find_workers() -> Workers:
-    """The processes that `accelerate launch` started, or this one alone."""
+    """The processes that `accelerate launch` or `torchrun` started, or this one alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Workers(0, 1, lambda: None)
     try:
         from accelerate import PartialState
     except ModuleNotFoundError as error:
         raise InputError("Several processes need accelerate: pip install -r train/requirements.txt.") from error
-    state = PartialState()
+    state = PartialState(cpu=not torch.cuda.is_available())
     return Workers(state.process_index, state.num_processes, state.wait_for_everyone)
 
 

@@ -101,11 +101,10 @@ def test_a_kill_loses_the_pair_in_work_alone(
 
 
 def test_two_processes_give_what_one_gives(cohort_folder: Path, tmp_path: Path) -> None:
-    """The genuine thing: accelerate launch with two processes on the CPU."""
+    """The genuine thing: torchrun starts two processes on the CPU, which find each other through accelerate."""
     pytest.importorskip("accelerate")
     evaluate(_cohort(cohort_folder), tmp_path / "one", ALONE)
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "livdemo", "evaluate", str(cohort_folder), "--out", str(tmp_path / "two"), "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(

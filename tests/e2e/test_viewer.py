@@ -610,23 +610,33 @@ def test_a_finger_goes_through_the_slices_and_can_still_scroll(show: Callable[..
     page = show("pair", **PHONE)
     viewer, well = viewer_of(page), well_of(page)
     assert well.evaluate("node => getComputedStyle(node).touchAction") == "pan-y"
-    well.scroll_into_view_if_needed()
-    box = well.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    x, y = middle_of(well)
     swipe(page, [(x, y)], [(x + 40, y)])
     expect(viewer).not_to_have_attribute("data-slice", str(OPENED))
     assert int(viewer.get_attribute("data-slice") or 0) > OPENED
     expect(page.locator(".lv-cursor")).to_contain_text("HU")
+
+
+def test_a_finger_can_set_the_window_and_two_can_zoom(show: Callable[..., Page]) -> None:
+    page = show("pair", **PHONE)
+    viewer, well = viewer_of(page), well_of(page)
     toggle = page.get_by_role("button", name="Drag sets window")
     toggle.tap()
     expect(toggle).to_have_attribute("aria-pressed", "true")
     assert well.evaluate("node => getComputedStyle(node).touchAction") == "none"
-    well.scroll_into_view_if_needed()
+    x, y = middle_of(well)
     swipe(page, [(x, y)], [(x + 20, y - 10)])
     expect(viewer).not_to_have_attribute("data-window", "400/40")
     swipe(page, [(x - 20, y), (x + 20, y)], [(x - 40, y), (x + 40, y)])
     expect(viewer).to_have_attribute("data-zoom", "2.00")
+    expect(viewer).to_have_attribute("data-slice", str(OPENED))
+
+
+def middle_of(target: Locator) -> tuple[float, float]:
+    target.scroll_into_view_if_needed()
+    box = target.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def swipe(page: Page, begin: list[tuple[float, float]], end: list[tuple[float, float]]) -> None:
