@@ -196,9 +196,7 @@ def report(label: str, runs: dict[str, list[dict]]) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SCORERS, help="measure these (and livdemo, always)")
     parser.add_argument("--rounds", type=int, default=3, help="runs per library; medpy always runs once")
     parser.add_argument("--measure", nargs=3, metavar=("LIBRARY", "LABEL", "FOLDER"), help=argparse.SUPPRESS)

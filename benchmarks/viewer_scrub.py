@@ -22,10 +22,9 @@ import gradio as gr
 import numpy as np
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
-from livdemo.grid import SourceGrid
 from livdemo.intensity import Window
 from livdemo.ui.viewer import REFERENCE, Overlay, Pane, ct_viewer, viewer_value
-from livdemo.volume import Volume
+from livdemo.volume import Volume, volume_from_hu
 
 Mode = Literal["contour", "fill", "errors"]
 SHAPE = (40, 512, 512)
@@ -62,7 +61,7 @@ def body(panes: int) -> tuple[Volume, list[Pane]]:
     for i in range(panes):
         distance = np.hypot(y - 250 - 3 * i, x - 180 - 2 * i) + wobble + 0 * z
         labels.append(((distance < 110).astype(np.uint8) + (distance < 25)).astype(np.uint8))
-    volume = Volume(hu, (2.0, 0.7, 0.7), "CT", SourceGrid((512, 512, SHAPE[0]), np.diag([-0.7, -0.7, 2.0, 1.0])))
+    volume = volume_from_hu(hu, (2.0, 0.7, 0.7))
     names = [REFERENCE, *(f"model {i}" for i in range(1, panes))]
     return volume, [Pane(name, name, label_map=one) for name, one in zip(names, labels, strict=True)]
 

@@ -58,8 +58,8 @@ class Checkpoint:
         """The reverse of to_row; TypeError or ValueError for a row that is not one."""
         row = dict(row)
         preprocessing = Preprocessing.from_dict(row.pop("preprocessing"))
-        tuples = {name: tuple(row.pop(name)) for name in ("labels", "phases") if name in row}
-        return cls(preprocessing=preprocessing, **tuples, **row)
+        row["labels"], row["phases"] = tuple(row["labels"]), tuple(row.get("phases", ()))
+        return cls(preprocessing=preprocessing, **row)
 
 
 def weights_folder() -> Path:

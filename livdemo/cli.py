@@ -5,6 +5,7 @@ Every error that a user can cause is one plain sentence on stderr and exit statu
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,13 +17,13 @@ from tqdm import tqdm
 
 from livdemo.cases import Case, find_case_files, list_cases, load_case
 from livdemo.checkpoints import Checkpoint, find_checkpoint, read_manifest
-from livdemo.comparison import Comparison, Progress, Result, compare
+from livdemo.comparison import Comparison, Progress, Result, compare, score_maps
 from livdemo.errors import InputError
-from livdemo.metrics import score_case
+from livdemo.metrics import CLASS_DEFINITIONS, DEFINITIONS
 from livdemo.models import get_model, list_models
 from livdemo.models.untrained import untrained
 from livdemo.predictor import S3_SCALES, Inference
-from livdemo.report import COLUMNS, DISCLAIMER, HEADLINE, format_metric, metric_figures, results_table, write_report
+from livdemo.report import COLUMNS, DISCLAIMER, format_metric, metric_figures, results_table, write_report
 from livdemo.volume import read_label_map, read_volume
 
 
@@ -209,20 +210,30 @@ def _score(asked: argparse.Namespace) -> None:
     volume = read_volume(asked.reference)
     reference = read_label_map(asked.reference, volume)
     prediction = read_label_map(asked.prediction, volume)
-    rows = score_case(prediction, reference, volume.spacing_mm)
+    scores = score_maps(prediction, reference, volume.spacing_mm)
+    rows = scores.metrics
     if asked.json:
         stamp = {"case": asked.reference.name, "model": asked.prediction.name, "seconds": None}
         stamp |= {"spacing_known": volume.spacing_known}
         figures = [{**stamp, **metric_figures(row, volume.spacing_known)} for row in rows]
-        _print_json([{name: row[name] for name in COLUMNS} for row in figures])
+        classes = {k: None if math.isnan(v) else v for k, v in asdict(scores.classes).items()}
+        _print_json([{**{name: row[name] for name in COLUMNS}, "classes": classes} for row in figures])
         return
+    known = volume.spacing_known
+    names = [name for name in DEFINITIONS if name != "tolerance_mm"]
     _print_table(
-        ["Label", "State", *HEADLINE],
+        ["", *(row.label for row in rows)],
         [
-            [row.label, row.state, *(format_metric(row, name, volume.spacing_known) for name in HEADLINE)]
-            for row in rows
+            ["State", *(row.state for row in rows)],
+            *([DEFINITIONS[name].title, *(format_metric(row, name, known) for row in rows)] for name in names),
         ],
     )
+    for name, definition in CLASS_DEFINITIONS.items():
+        value = getattr(scores.classes, name)
+        print(f"{definition.title}: {'n/a' if math.isnan(value) else f'{value:.4f} {definition.unit}'.strip()}")
+    if scores.lesions and scores.lesions.reference:
+        found, invented = scores.lesions.n_found, len(scores.lesions.false_positives)
+        print(f"Lesions found: {found} of {len(scores.lesions.reference)}; false alarms: {invented}")
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

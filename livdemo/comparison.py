@@ -1,7 +1,7 @@
 """Several models on one case, as a generator: progress after every slice, a result after every model.
 
-    for event in compare(case, checkpoints):
-        ...                                  # Progress or Result; closing the generator cancels
+for event in compare(case, checkpoints):
+    ...                                  # Progress or Result; closing the generator cancels
 """
 
 import time
@@ -9,11 +9,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
 from torch import nn
 
 from livdemo.cases import Case
 from livdemo.checkpoints import Checkpoint
-from livdemo.metrics import LabelMetrics, SliceMetrics, score_case, score_slices
+from livdemo.metrics import (
+    ClassMetrics,
+    LabelMetrics,
+    SliceMetrics,
+    Witness,
+    hausdorff_witness,
+    score_case,
+    score_classes,
+    score_slices,
+    surface_distances,
+)
+from livdemo.metrics.lesions import LesionReport, lesion_ledger
 from livdemo.predictor import PLAIN, Assembly, Inference, Prediction, Predictor
 from livdemo.volume import Volume
 
@@ -30,12 +42,32 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
+class Scores:
+    """Everything that is known of one label map against its reference."""
+
+    metrics: tuple[LabelMetrics, ...]  # liver, tumour
+    slices: tuple[SliceMetrics, ...]  # the same, slice by slice
+    witnesses: tuple[Witness | None, ...]  # per label the pair of voxels that makes its Hausdorff distance
+    classes: ClassMetrics  # figures over background, liver and tumour together
+    lesions: LesionReport | None  # tumours one by one; None for a model that knows no tumour
+
+
+@dataclass(frozen=True, eq=False)
 class Result:
     """One model's prediction and, where there is a reference, its scores."""
 
     prediction: Prediction
-    metrics: tuple[LabelMetrics, ...]  # liver, tumour; empty without a reference
-    slices: tuple[SliceMetrics, ...]  # the same, slice by slice
+    scores: Scores | None
+
+    @property
+    def metrics(self) -> tuple[LabelMetrics, ...]:
+        """Liver and tumour; empty without a reference."""
+        return self.scores.metrics if self.scores else ()
+
+    @property
+    def slices(self) -> tuple[SliceMetrics, ...]:
+        """The same, slice by slice."""
+        return self.scores.slices if self.scores else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +109,28 @@ def compare(
 def score(case: Case, prediction: Prediction) -> Result:
     """The prediction with its scores against the case's reference; no reference, no scores."""
     if case.reference is None:
-        return Result(prediction, (), ())
-    label_map, reference = prediction.label_map, case.reference
-    if len(prediction.checkpoint.labels) == 2:  # a model that knows no tumour is not scored on it
-        liver_only = score_case(label_map, reference, case.volume.spacing_mm)[:1]
-        return Result(prediction, tuple(liver_only), tuple(score_slices(label_map, reference)[:1]))
-    return Result(
-        prediction,
-        tuple(score_case(label_map, reference, case.volume.spacing_mm)),
-        tuple(score_slices(label_map, reference)),
+        return Result(prediction, None)
+    labels = len(prediction.checkpoint.labels) - 1  # a model that knows no tumour is not scored on it
+    volume = case.volume
+    return Result(prediction, score_maps(prediction.label_map, case.reference, volume.spacing_mm, volume.hu, labels))
+
+
+def score_maps(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    hu: np.ndarray | None = None,
+    labels: int = 2,
+) -> Scores:
+    """Score one label map (Z, Y, X) against another; with `hu` lesions get their density.
+
+    labels: 2 for liver and tumour, 1 for the liver alone. ValueError names both shapes when they differ.
+    """
+    masks = [(prediction >= label, reference >= label) for label in range(1, labels + 1)]
+    return Scores(
+        metrics=tuple(score_case(prediction, reference, spacing_mm)[:labels]),
+        slices=tuple(score_slices(prediction, reference)[:labels]),
+        witnesses=tuple(hausdorff_witness(surface_distances(*pair, spacing_mm)) for pair in masks),
+        classes=score_classes(prediction, reference),
+        lesions=lesion_ledger({"": prediction}, reference, spacing_mm, hu)[""] if labels > 1 else None,
     )

@@ -242,7 +242,9 @@ def summary_text(summary: Mapping[str, Any]) -> list[str]:
             )
         ranking = found["ranking"]
         if ranking and len(ranking["mean"]) > 1:
-            lines.append(f"{label:<7} {'order: ' + ', '.join(ranking['order']) if ranking['ranked'] else ranking['reason']}")
+            lines.append(
+                f"{label:<7} {'order: ' + ', '.join(ranking['order']) if ranking['ranked'] else ranking['reason']}"
+            )
     lines += [f"left out: {one['case']} with {one['model']}: {one['error']}" for one in summary["failed"]]
     if summary["without_reference"]:
         lines.append(f"without reference, not scored: {', '.join(summary['without_reference'])}")

@@ -58,17 +58,17 @@ def _up_to_grid(size: int) -> int:
 def multi_scale(run_pictures: Run, scales: Sequence[float], images: Array) -> Array:
     """S3's three views: resize, run, resize the *softmax maps* back, average. images (N, S, S) -> (N, K, S, S)."""
     height, width = images.shape[1:]
-    total = 0.0
+    total: Array | None = None
     for scale in scales:
         size = (round(width * scale), round(height * scale))
         views = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in images])
         maps = run_pictures(views)
-        total = total + np.stack(
-            [
-                np.stack([cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in one])
-                for one in maps
-            ]
+        back = np.stack(
+            [np.stack([cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in one]) for one in maps]
         )
+        total = back if total is None else total + back
+    if total is None:
+        raise ValueError("at least one scale is needed")
     return total / len(scales)
 
 

@@ -1,14 +1,14 @@
 """From a volume to a label map, slice by slice, with progress and a real cancel.
 
-    predictor = Predictor(find_checkpoint("unet64"))
-    for finished in predictor.stream(case.volume):    # closing the generator stops the work
-        ...
-    prediction = predictor.predict(case.volume)
+predictor = Predictor(find_checkpoint("unet64"))
+for finished in predictor.stream(case.volume):    # closing the generator stops the work
+    ...
+prediction = predictor.predict(case.volume)
 """
 
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 

@@ -11,6 +11,7 @@ import json
 import math
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from livdemo.cases import Case
 from livdemo.comparison import Comparison, Result
 from livdemo.intensity import NAMED_WINDOWS
 from livdemo.metrics import DEFINITIONS, LabelMetrics, SliceMetrics
+from livdemo.metrics.lesions import LESION_COLUMNS, Lesion
 from livdemo.volume import write_label_map
 
 DISCLAIMER = "For teaching only, not for clinical use."
@@ -159,6 +161,19 @@ def write_comparison_json(comparison: Comparison, path: Path) -> Path:
     content = {
         "provenance": provenance(comparison),
         "metrics": [row for result in comparison.results for row in metric_rows(comparison.case, result)],
+        "classes": [
+            {"model": result.prediction.checkpoint.model, **_finite(asdict(result.scores.classes))}
+            for result in comparison.results
+            if result.scores
+        ],
+        "hausdorff_witness": [
+            {"model": result.prediction.checkpoint.model, "label": metrics.label, **asdict(witness)}
+            for result in comparison.results
+            if result.scores
+            for metrics, witness in zip(result.metrics, result.scores.witnesses, strict=True)
+            if witness
+        ],
+        "lesions": [row for result in comparison.results for row in lesion_rows(comparison.case, result)],
         "slices": [
             {
                 "model": result.prediction.checkpoint.model,
@@ -175,6 +190,50 @@ def write_comparison_json(comparison: Comparison, path: Path) -> Path:
     return path
 
 
+LESION_FIELDS = (
+    "case", "model", "lesion", "found", "dice", "iou", "volume_ml", "diameter_mm", "size_group", "mean_hu",
+    "contrast_hu", "slice",
+)  # fmt: skip
+
+
+def lesion_rows(case: Case, result: Result) -> list[dict[str, Any]]:
+    """One row per lesion of the reference, found or missed, then one per lesion that the model invented.
+
+    Slices are counted from 1. Figures in mm and mL are None where the spacing is not known.
+    """
+    if result.scores is None or result.scores.lesions is None:
+        return []
+    report = result.scores.lesions
+    matched = [
+        _lesion(lesion, f"reference {lesion.number}", match.found, match.dice, match.iou)
+        for lesion, match in zip(report.reference, report.matches, strict=True)
+    ]
+    invented = [_lesion(lesion, f"false alarm {lesion.number}", None, None, None) for lesion in report.false_positives]
+    stamp = {"case": case.name, "model": result.prediction.checkpoint.model}
+    hidden = {} if case.volume.spacing_known else {"volume_ml": None, "diameter_mm": None, "size_group": None}
+    return [_finite({**stamp, **row, **hidden}) for row in matched + invented]
+
+
+def _lesion(lesion: Lesion, name: str, found: bool | None, dice: float | None, iou: float | None) -> dict[str, Any]:
+    same = {k: getattr(lesion, k) for k in ("volume_ml", "diameter_mm", "size_group", "mean_hu", "contrast_hu")}
+    return {"lesion": name, "found": found, "dice": dice, "iou": iou, **same, "slice": lesion.slice_index + 1}
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def write_lesions_csv(comparison: Comparison, path: Path) -> Path:
+    """The lesion ledger of all models; only its header where there is no reference or no tumour."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=LESION_FIELDS)
+        writer.writeheader()
+        for result in comparison.results:
+            for row in lesion_rows(comparison.case, result):
+                writer.writerow({k: "n/a" if v is None else v for k, v in row.items()})
+    return path
+
+
 def write_report(comparison: Comparison, out: Path) -> list[Path]:
     """All files of a comparison into the folder `out`, which is made if need be. Returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
@@ -186,6 +245,7 @@ def write_report(comparison: Comparison, out: Path) -> list[Path]:
     page.write_text(report_html(comparison), encoding="utf-8")
     return [
         write_metrics_csv(comparison, out / "metrics.csv"),
+        write_lesions_csv(comparison, out / "lesions.csv"),
         write_comparison_json(comparison, out / "comparison.json"),
         *masks,
         page,
@@ -204,7 +264,7 @@ def report_html(comparison: Comparison) -> str:
         _score_table(comparison),
     ]
     for result in comparison.results:
-        parts += [_model_section(case, result)]
+        parts += [_model_section(case, result), _lesion_table(case, result)]
     parts += [
         "<h2>What the figures mean</h2><dl>",
         *(
@@ -231,11 +291,11 @@ def _score_table(comparison: Comparison) -> str:
             cells = "".join(f"<td>{_e(format_metric(row, name, known))}</td>" for name in HEADLINE)
             body.append(f"<tr><th>{_e(result.prediction.checkpoint.title)}</th><td>{row.label}</td>{cells}</tr>")
         if not result.metrics:
-            for row in metric_rows(comparison.case, result):
-                volume = "n/a" if row["volume_ml"] is None else f"{_significant(row['volume_ml'])} mL"
+            for figures in metric_rows(comparison.case, result):
+                volume = "n/a" if figures["volume_ml"] is None else f"{_significant(figures['volume_ml'])} mL"
                 cells = "".join(f"<td>{volume if name == 'volume_ml' else 'n/a'}</td>" for name in HEADLINE)
                 title = _e(result.prediction.checkpoint.title)
-                body.append(f"<tr><th>{title}</th><td>{row['label']}</td>{cells}</tr>")
+                body.append(f"<tr><th>{title}</th><td>{figures['label']}</td>{cells}</tr>")
     return (
         f"<div class=wide><table><thead><tr><th>Model</th><th>Label</th>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
@@ -256,6 +316,26 @@ def _model_section(case: Case, result: Result) -> str:
         f"{result.prediction.seconds:.1f} s on {_e(result.prediction.device)}, "
         f"sha256 {checkpoint.sha256[:12]}…</p><div class=row>{''.join(pictures)}</div>"
     )
+
+
+def _lesion_table(case: Case, result: Result) -> str:
+    """The lesion ledger of one model; nothing without lesions."""
+    rows = lesion_rows(case, result)
+    if not rows:
+        return ""
+    shown = LESION_FIELDS[2:]
+    names = ((LESION_COLUMNS.get(name, ""), name.replace("_", " ")) for name in shown)
+    head = "".join(f"<th title='{_e(meaning)}'>{_e(name)}</th>" for meaning, name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{_e(_cell(row[name]))}</td>' for name in shown)}</tr>" for row in rows)
+    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    if isinstance(value, bool):
+        return "found" if value else "missed"
+    return _significant(value) if isinstance(value, float) else str(value)
 
 
 def _pictures(case: Case, result: Result) -> list[tuple[str, np.ndarray]]:

@@ -36,7 +36,7 @@ def test_no_manifest_means_nothing_is_trained(weights: Path) -> None:
 
 def test_unknown_model_names_the_trained_ones(weights: Path) -> None:
     write_thresholds(weights)
-    with pytest.raises(InputError, match="'unet65'.*thresholds"):
+    with pytest.raises(InputError, match=r"'unet65'.*thresholds"):
         find_checkpoint("unet65")
 
 

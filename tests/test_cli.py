@@ -54,11 +54,21 @@ def test_cases_as_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_compare_writes_everything(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["compare", files / "ct.nii.gz", "--reference", files / "seg.nii.gz", "--models", "all", "--out", files / "o"]
+    asked = [
+        "compare",
+        files / "ct.nii.gz",
+        "--reference",
+        files / "seg.nii.gz",
+        "--models",
+        "all",
+        "--out",
+        files / "o",
+    ]
     assert main([str(a) for a in asked]) == 0
     assert {p.name for p in (files / "o").iterdir()} == {
         "metrics.csv",
         "comparison.json",
+        "lesions.csv",
         "thresholds.nii.gz",
         "report.html",
     }

@@ -47,7 +47,9 @@ def cohort_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if number == CASES - 1:
             hu[:] = -1000
         nibabel.Nifti1Image(grid.from_display(hu), grid.affine).to_filename(folder / f"c{number}_ct.nii.gz")
-        nibabel.Nifti1Image(grid.from_display(case.reference), grid.affine).to_filename(folder / f"c{number}_seg.nii.gz")
+        nibabel.Nifti1Image(grid.from_display(case.reference), grid.affine).to_filename(
+            folder / f"c{number}_seg.nii.gz"
+        )
     return folder
 
 
@@ -97,7 +99,9 @@ def test_a_kill_loses_the_pair_in_work_alone(
     assert len(read_lines(rows_file.parent)) == 3
     monkeypatch.setattr(evaluation, "compare", genuine)
     evaluate(cohort, tmp_path / "out", ALONE)
-    assert _rows_without_time(tmp_path / "out" / "metrics.csv") == _rows_without_time(tmp_path / "whole" / "metrics.csv")
+    assert _rows_without_time(tmp_path / "out" / "metrics.csv") == _rows_without_time(
+        tmp_path / "whole" / "metrics.csv"
+    )
 
 
 def test_two_processes_give_what_one_gives(cohort_folder: Path, tmp_path: Path) -> None:

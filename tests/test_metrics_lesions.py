@@ -124,9 +124,7 @@ def test_an_empty_mask_has_no_diameter():
         longest_axial_diameter_mm(np.zeros((1, 2, 3), bool), SPACING)
 
 
-@pytest.mark.parametrize(
-    ("diameter_mm", "group"), [(49.9, 0), (50.0, 1), (100.0, 1), (100.1, 2), (5.0, 0)]
-)
+@pytest.mark.parametrize(("diameter_mm", "group"), [(49.9, 0), (50.0, 1), (100.0, 1), (100.1, 2), (5.0, 0)])
 def test_size_groups_are_in_centimetres(diameter_mm, group):
     assert size_group(diameter_mm) == SIZE_GROUPS[group]
 

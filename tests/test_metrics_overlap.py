@@ -54,9 +54,7 @@ def test_exactly_one_empty_mask_scores_zero(measure, missed):
     assert measure(missed) == 0.0
 
 
-@pytest.mark.parametrize(
-    "measure", [*FOREGROUND_RATIOS, overlap.specificity, overlap.accuracy, overlap.psnr_db]
-)
+@pytest.mark.parametrize("measure", [*FOREGROUND_RATIOS, overlap.specificity, overlap.accuracy, overlap.psnr_db])
 def test_two_empty_masks_are_not_applicable(measure):
     assert math.isnan(measure(Confusion(0, 0, 0, 10)))
 
@@ -110,9 +108,7 @@ def test_slices_agree_with_scoring_each_slice_alone():
     liver, tumour = score_slices(prediction, reference)
     for z in range(6):
         assert liver.iou[z] == overlap.iou(count_confusion(prediction[z] >= 1, reference[z] >= 1))
-        assert tumour.sensitivity[z] == overlap.sensitivity(
-            count_confusion(prediction[z] == 2, reference[z] == 2)
-        )
+        assert tumour.sensitivity[z] == overlap.sensitivity(count_confusion(prediction[z] == 2, reference[z] == 2))
 
 
 def test_slices_of_different_shapes_are_refused_by_name():

@@ -16,9 +16,7 @@ def test_curve_and_area_of_four_voxels():
     curve = precision_recall(SCORES, TRUTH, levels=10)
     np.testing.assert_allclose(curve.thresholds, np.arange(11) / 10)
     np.testing.assert_allclose(curve.recall, [1] * 7 + [0.5] * 3 + [0])
-    np.testing.assert_allclose(
-        curve.precision, [0.5, 0.5, 0.5, 0.5, 2 / 3, 2 / 3, 2 / 3, 0.5, 0.5, 1, np.nan]
-    )
+    np.testing.assert_allclose(curve.precision, [0.5, 0.5, 0.5, 0.5, 2 / 3, 2 / 3, 2 / 3, 0.5, 0.5, 1, np.nan])
     # Recall rises by a half at precision 1 and by a half at precision 2/3.
     assert curve.area == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     assert curve.chance == 0.5

@@ -21,9 +21,7 @@ def labels(shape: tuple[int, ...] = (6, 8, 10)) -> np.ndarray:
     return label_map
 
 
-def rows(
-    prediction: np.ndarray, reference: np.ndarray, **options: float
-) -> tuple[LabelMetrics, LabelMetrics]:
+def rows(prediction: np.ndarray, reference: np.ndarray, **options: float) -> tuple[LabelMetrics, LabelMetrics]:
     liver, tumour = score_case(prediction, reference, SPACING, **options)
     assert (liver.label, tumour.label) == ("liver", "tumour")
     return liver, tumour

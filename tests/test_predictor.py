@@ -150,7 +150,7 @@ def test_three_scales_of_an_easy_case(checkpoint: Checkpoint) -> None:
 def test_a_network_of_phases_says_which_are_missing(checkpoint: Checkpoint) -> None:
     reads = replace(checkpoint, input_kind="phases", phases=("arterial", "portal"), depth=4)
     volume = block_case().volume
-    with pytest.raises(InputError, match="2 contrast phases.*lacks arterial; open the phantom"):
+    with pytest.raises(InputError, match=r"2 contrast phases.*lacks arterial; open the phantom"):
         next(Predictor(reads, "cpu").stream(volume, {"portal": volume}))
 
 

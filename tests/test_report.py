@@ -15,7 +15,9 @@ from tests.made_up import block_case
 from tests.small_model import write_thresholds
 
 
-def _comparison(weights: Path, monkeypatch: pytest.MonkeyPatch, known: bool = True, reference: bool = True) -> Comparison:
+def _comparison(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, known: bool = True, reference: bool = True
+) -> Comparison:
     monkeypatch.setenv("LIVDEMO_WEIGHTS", str(weights))
     checkpoint = write_thresholds(weights)
     case = block_case(known)
@@ -31,7 +33,13 @@ def _comparison(weights: Path, monkeypatch: pytest.MonkeyPatch, known: bool = Tr
 def test_files_and_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     comparison = _comparison(tmp_path / "w", monkeypatch)
     paths = write_report(comparison, tmp_path / "out")
-    assert {p.name for p in paths} == {"metrics.csv", "comparison.json", "thresholds.nii.gz", "report.html"}
+    assert {p.name for p in paths} == {
+        "metrics.csv",
+        "lesions.csv",
+        "comparison.json",
+        "thresholds.nii.gz",
+        "report.html",
+    }
     with open(tmp_path / "out" / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0])[: len(FIRST_COLUMNS)] == FIRST_COLUMNS
@@ -64,6 +72,25 @@ def test_json_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.Monke
     assert "not for clinical use" in facts["disclaimer"]
     liver = content["slices"][0]
     assert liver["dice"] == [None, 1, 1, 1, 1, 0]  # nothing there; right; false alarm on an empty slice
+
+
+def test_lesions_classes_and_witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = _comparison(tmp_path / "w", monkeypatch)
+    write_report(comparison, tmp_path / "out")
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    (lesion,) = content["lesions"]
+    assert lesion["found"] is True
+    assert lesion["volume_ml"] == pytest.approx(2 * 4 * 4 * 2 / 1000)
+    assert lesion["mean_hu"] == 95
+    assert lesion["contrast_hu"] == 35
+    # The stray block's far corner (5, 31, 31) is 2, 8 and 8 mm from the liver's (4, 23, 23).
+    liver = content["hausdorff_witness"][0]
+    assert liver["voxel"] == [5, 31, 31]
+    assert liver["nearest_voxel"] == [4, 23, 23]
+    assert liver["distance_mm"] == pytest.approx((2**2 + 8**2 + 8**2) ** 0.5)
+    assert content["classes"][0]["foreground_accuracy"] == 1
+    with open(tmp_path / "out" / "lesions.csv", newline="") as file:
+        assert next(csv.DictReader(file))["found"] == "True"
 
 
 def test_without_spacing_nothing_is_in_millimetres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ from livdemo.ui.steps import steps_html
 from tests.made_up import block_case
 from tests.small_model import write_thresholds
 
-
 ASKED = ("paper S3", "he")  # the controls of the preprocessing
 
 

@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, help="instead of the script's own number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="run folder (default runs/NAME)")
+    parser.add_argument("--start", type=Path, help="finished run to begin with, by the script's second plan")
     parser.add_argument("--resume", action="store_true", help="go on after the last finished epoch")
     asked = parser.parse_args(arguments)
     try:
@@ -39,10 +40,13 @@ def _prepare(asked: argparse.Namespace) -> Run:
         script = importlib.import_module(f"train.{spec.name}")
     except ModuleNotFoundError as error:
         raise InputError(f"{spec.name} has no training script yet (train/{spec.name}.py).") from error
-    plan = script.PLAN if asked.epochs is None else replace(script.PLAN, epochs=asked.epochs)
+    plan = script.PLAN if asked.start is None else script.SECOND_PLAN
+    if asked.epochs is not None:
+        plan = replace(plan, epochs=asked.epochs)
     slices = read_slices(asked.data)
     split = split_by_patient(slices, script.VALIDATION_PATIENTS, script.UNION_VALIDATION_EVERY, asked.seed)
-    return Run(spec, asked.preset, plan, slices, split, asked.seed, asked.out or Path("runs") / spec.name)
+    out = asked.out or Path("runs") / spec.name
+    return Run(spec, asked.preset, plan, slices, split, asked.seed, out, asked.start)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from livdemo.errors import InputError
 from livdemo.models import ModelSpec, get_model
 from livdemo.phantom import make_phantom
 from livdemo.predictor import decision_rule
+from train.loop import averaged_weights
 
 MAX_BYTES = 6_000_000  # so that a repository with all models stays small
 GOLDEN_STRIDE = 4  # every fourth logit in each direction is kept
@@ -55,10 +56,9 @@ def export(spec: ModelSpec, run: Path) -> Checkpoint:
 
     InputError when the folder holds no finished epoch, another model, or when the file would be too large.
     """
-    described, state, history = _read_run(spec, run)
+    described, history = _read_run(spec, run)
     model = spec.build(described["preset"])
-    prefix = "module."  # of torch's averaged model
-    model.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+    model.load_state_dict(averaged_weights(run))
     model.eval()
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, run / f"{spec.name}.safetensors")
 
@@ -81,15 +81,14 @@ def export(spec: ModelSpec, run: Path) -> Checkpoint:
     return checkpoint
 
 
-def _read_run(spec: ModelSpec, run: Path) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, str]]]:
+def _read_run(spec: ModelSpec, run: Path) -> tuple[dict[str, Any], list[dict[str, str]]]:
     if not (run / "state.pt").exists():
         raise InputError(f"{run} holds no finished epoch; train first: python -m train {spec.name} --data DIR.")
     described = json.loads((run / "run.json").read_text())
     if described["model"] != spec.name:
         raise InputError(f"{run} is a run of {described['model']}, not of {spec.name}.")
-    state = torch.load(run / "state.pt", map_location="cpu", weights_only=True)["average"]
     with open(run / "history.csv", newline="") as file:
-        return described, state, list(csv.DictReader(file))
+        return described, list(csv.DictReader(file))
 
 
 def _checkpoint(
@@ -158,6 +157,17 @@ def golden_logits(checkpoint: Checkpoint, hu: np.ndarray) -> np.ndarray:
     return logits[:, ::GOLDEN_STRIDE, ::GOLDEN_STRIDE].numpy()
 
 
+def _start(described: dict[str, Any]) -> str:
+    """What the run began with, if not with random weights."""
+    if described["start"] is None:
+        return ""
+    plan = described["start"]["plan"]
+    return (
+        f" It began with the averaged weights of an earlier run on the same split: {plan['epochs']} epochs of "
+        f"{plan['images_per_epoch']} views, up to {plan['learning_rate']}, seed {described['start']['seed']}."
+    )
+
+
 def card(spec: ModelSpec, checkpoint: Checkpoint, described: dict[str, Any], history: list[dict[str, str]]) -> str:
     """The model card in Markdown, with the Hub's front matter."""
     plan = described["plan"]
@@ -195,7 +205,8 @@ def card(spec: ModelSpec, checkpoint: Checkpoint, described: dict[str, Any], his
             f"{plan['epochs']} epochs of {plan['images_per_epoch']} random views, batch {plan['batch_size']}, AdamW, "
             f"one cycle up to {plan['learning_rate']}, cross-entropy with tumour weight {plan['tumour_weight']} plus "
             f"{plan['dice_share']} soft Dice, exponential average of the weights; {minutes:.0f} minutes, "
-            f"seed {checkpoint.seed}, torch {described['versions']['torch']}, commit `{checkpoint.commit[:12]}`.",
+            f"seed {checkpoint.seed}, torch {described['versions']['torch']}, commit `{checkpoint.commit[:12]}`."
+            + _start(described),
             "The paper's recipe was another: "
             f"{spec.recipe.loss}; {spec.recipe.optimiser}, learning rate {spec.recipe.learning_rate or 'not stated'}, "
             f"epochs {spec.recipe.epochs or 'not stated'}, batch {spec.recipe.batch_size or 'not stated'}.",

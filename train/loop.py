@@ -57,6 +57,7 @@ class Run:
     split: Split
     seed: int
     out: Path
+    start: Path | None = None  # folder of a finished run whose averaged weights this one begins with
 
 
 def train(run: Run, resume: bool = False) -> dict[str, float]:
@@ -67,7 +68,10 @@ def train(run: Run, resume: bool = False) -> dict[str, float]:
     """
     torch.manual_seed(run.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = run.spec.build(run.preset).to(device, memory_format=torch.channels_last)
+    model = run.spec.build(run.preset)
+    if run.start is not None:
+        model.load_state_dict(averaged_weights(run.start))
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch lists it not
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(run.plan.average), use_buffers=True
     )
@@ -82,7 +86,7 @@ def train(run: Run, resume: bool = False) -> dict[str, float]:
     for epoch in range(len(history), run.plan.epochs):
         began = time.perf_counter()
         loss = _one_epoch(run, epoch, steps, device, model, average, optimiser, schedule)
-        row = {"epoch": epoch, "loss": loss, **validate(run, average.module, device)}
+        row = {"epoch": epoch, "loss": loss, **validate(run, average, device)}
         row["seconds"] = time.perf_counter() - began
         history.append(row)
         _save(run.out, {**{name: part.state_dict() for name, part in parts.items()}, "history": history})
@@ -91,13 +95,22 @@ def train(run: Run, resume: bool = False) -> dict[str, float]:
     return history[-1]
 
 
+def averaged_weights(folder: Path) -> dict[str, Tensor]:
+    """The averaged weights of a run's last finished epoch. InputError when there is none."""
+    if not (folder / "state.pt").exists():
+        raise InputError(f"{folder} holds no finished epoch; train first: python -m train NAME --data DIR.")
+    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)["average"]
+    prefix = "module."  # of torch's averaged model
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
 def _one_epoch(
     run: Run,
     epoch: int,
     steps: int,
     device: torch.device,
     model: nn.Module,
-    average: nn.Module,
+    average: torch.optim.swa_utils.AveragedModel,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> float:
@@ -139,9 +152,7 @@ def _draw(run: Run, n: int, rng: np.random.Generator) -> np.ndarray:
     )
     for group, share in shares:
         if group.any():
-            _, where, counts = np.unique(
-                run.slices.patient[inside][group], return_inverse=True, return_counts=True
-            )
+            _, where, counts = np.unique(run.slices.patient[inside][group], return_inverse=True, return_counts=True)
             one = 1 / np.sqrt(counts[where])  # between "every slice alike" and "every patient alike"
             weight[group] = share * one / one.sum()
     return inside[rng.choice(len(inside), n, p=weight / weight.sum())]
@@ -210,6 +221,7 @@ def _describe(run: Run) -> dict[str, Any]:
         "preset": run.preset,
         "seed": run.seed,
         "plan": asdict(run.plan),
+        "start": None if run.start is None else json.loads((run.start / "run.json").read_text()),
         "split": asdict(run.split),
         "slices": {side: len(run.split.indices(run.slices, side)) for side in ("train", "validation")},
         "tumour_slices": {

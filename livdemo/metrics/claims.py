@@ -42,8 +42,7 @@ def check_dice_and_iou(dice: float, iou: float, decimals: int = 4) -> Verdict:
     fits = low - half <= iou + 1e-12 and iou <= high + half + 1e-12
     arithmetic = (
         f"IoU = Dice / (2 - Dice) = {dice} / {2 - dice:.{decimals}f} = {implied_iou:.{decimals}f}",
-        f"Dice = 2 IoU / (1 + IoU) = {2 * iou:.{decimals}f} / {1 + iou:.{decimals}f} = "
-        f"{implied_dice:.{decimals}f}",
+        f"Dice = 2 IoU / (1 + IoU) = {2 * iou:.{decimals}f} / {1 + iou:.{decimals}f} = {implied_dice:.{decimals}f}",
     )
     figures = {"implied_iou": implied_iou, "implied_dice": implied_dice}
     if fits:
@@ -105,9 +104,7 @@ def background_only_mean_iou(background_share: float, classes: int = 3) -> float
     return _share("background share", background_share) / classes
 
 
-def check_background_only(
-    mean_iou: float, background_share: float, classes: int = 3, slack: float = 0.01
-) -> Verdict:
+def check_background_only(mean_iou: float, background_share: float, classes: int = 3, slack: float = 0.01) -> Verdict:
     """Is this mean IoU (background counted) more than predicting background everywhere would score?
 
     "holds" when it is higher by more than slack; "possible" when it is within slack of that score, so that

@@ -29,37 +29,48 @@ class ClassMetrics:
 
 CLASS_DEFINITIONS = {
     "accuracy": Definition(
-        "Accuracy (all voxels)", "", "higher",
+        "Accuracy (all voxels)",
+        "",
+        "higher",
         "Share of voxels whose class is right, background included; what S2's scripts call custom foreground "
         "accuracy, because they leave out a class that does not exist.",
         "fastai scripts; PAPERS.md section 3",
     ),
     "foreground_accuracy": Definition(
-        "Foreground accuracy", "", "higher",
+        "Foreground accuracy",
+        "",
+        "higher",
         "Share right among the voxels whose reference is not background; false positives outside the liver "
         "cost nothing. n/a when the reference is empty.",
         "fastai's foreground_acc; PAPERS.md section 3",
     ),
     "mean_iou": Definition(
-        "Mean IoU with background", "", "higher",
+        "Mean IoU with background",
+        "",
+        "higher",
         "Mean of the IoUs of background, liver and tumour, over the classes present in either map; the "
         "background's is near 1 whatever the network does.",
         "S1's metric, which does not say whether background counts",
     ),
     "mean_iou_foreground": Definition(
-        "Mean IoU without background", "", "higher",
+        "Mean IoU without background",
+        "",
+        "higher",
         "Mean of the IoUs of liver (without tumour) and tumour, over those present in either map. n/a when "
         "both maps are empty.",
         "S1's metric, the other reading",
     ),
     "psnr_of_labels_db": Definition(
-        "PSNR of class numbers", "dB", "higher",
+        "PSNR of class numbers",
+        "dB",
+        "higher",
         "10 log10(1 / mean squared difference of the class numbers 0, 1, 2): tumour taken for background "
         "costs four times what it costs as liver, for no reason. It means nothing; shown because LT-Net "
         "reports a PSNR. n/a when no voxel is wrong.",
         "LT-Net's Table 4; PAPERS.md 25",
     ),
 }
+
 
 def count_classes(prediction: IntArray | BoolArray, reference: IntArray | BoolArray) -> NDArray[np.int64]:
     """Voxel counts (3, 3): row = class in the reference, column = class in the prediction."""

@@ -49,8 +49,7 @@ CONVENTIONS = {
     for convention in (
         Convention(
             "livdemo",
-            "Surface voxels; HD95 is the larger of the two directed 95th percentiles; ASSD pools both "
-            "surfaces.",
+            "Surface voxels; HD95 is the larger of the two directed 95th percentiles; ASSD pools both surfaces.",
             "Both empty: n/a, counted apart. One empty: Dice and NSD 0, distances the image diagonal.",
             "ARCHITECTURE.md, rules that decide disputes",
         ),
@@ -242,9 +241,7 @@ def _square_faces(axes: int) -> list[list[tuple[int, ...]]]:
     ring = [(0, 0), (0, 1), (1, 1), (1, 0)]
     if axes == 2:
         return [[tuple(corner) for corner in ring]]
-    return [
-        [(*corner[:axis], side, *corner[axis:]) for corner in ring] for axis in range(3) for side in (0, 1)
-    ]
+    return [[(*corner[:axis], side, *corner[axis:]) for corner in ring] for axis in range(3) for side in (0, 1)]
 
 
 def _face_segments(inside: list[bool], face: list[tuple[int, ...]]) -> list[tuple[Point, Point]]:

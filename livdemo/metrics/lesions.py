@@ -110,9 +110,7 @@ def size_group(diameter_mm: float) -> str:
     return SIZE_GROUPS[1] if diameter_mm <= 100 else SIZE_GROUPS[2]
 
 
-def label_lesions(
-    label_map: IntArray, spacing_mm: Sequence[float], hu: NDArray[Any] | None = None
-) -> LabelledLesions:
+def label_lesions(label_map: IntArray, spacing_mm: Sequence[float], hu: NDArray[Any] | None = None) -> LabelledLesions:
     """Find the lesions (components of label 2) of a (Z, Y, X) label map, the largest first.
 
     hu is the CT of the same shape; without it the HU figures are NaN. ValueError names both shapes when they
@@ -202,18 +200,14 @@ def _widest_mm(image: BoolArray, spacing_mm: NDArray[np.float64]) -> float:
     return float(pdist(ends * spacing_mm).max())
 
 
-def match_lesions(
-    predicted: LabelledLesions, reference: LabelledLesions, min_iou: float = MIN_IOU
-) -> LesionReport:
+def match_lesions(predicted: LabelledLesions, reference: LabelledLesions, min_iou: float = MIN_IOU) -> LesionReport:
     """Match predicted to reference lesions one to one: as many hits as can be, then the largest sum of IoUs.
 
     Pairs that reach min_iou are hits; predicted lesions without a hit are false positives. ValueError names
     both shapes when the label maps differ.
     """
     if predicted.image_shape != reference.image_shape:
-        raise ValueError(
-            f"prediction has shape {predicted.image_shape}, reference has {reference.image_shape}"
-        )
+        raise ValueError(f"prediction has shape {predicted.image_shape}, reference has {reference.image_shape}")
     if not 0 < min_iou <= 1:
         raise ValueError(f"min_iou must lie in (0, 1], not {min_iou}")
     shared = _shared_voxels(reference, predicted)
@@ -247,8 +241,7 @@ def _shared_voxels(reference: LabelledLesions, predicted: LabelledLesions) -> ND
     inside = [
         side.components[
             tuple(
-                slice(part.start - own.start, part.stop - own.start)
-                for part, own in zip(common, side.box, strict=True)
+                slice(part.start - own.start, part.stop - own.start) for part, own in zip(common, side.box, strict=True)
             )
         ]
         for side in (reference, predicted)

@@ -123,9 +123,7 @@ def _extent(occupied: BoolArray) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
 
-def crop_pair(
-    prediction: NDArray[Any], reference: NDArray[Any], spacing_mm: Sequence[float]
-) -> CroppedPair:
+def crop_pair(prediction: NDArray[Any], reference: NDArray[Any], spacing_mm: Sequence[float]) -> CroppedPair:
     """Cut two arrays of one shape, already checked, to their joint box (views, nothing is copied)."""
     spacing = check_spacing(spacing_mm, prediction.ndim)
     box = joint_box(prediction, reference)

@@ -38,9 +38,7 @@ class Confusion:
         return self.prediction + self.false_negative + self.true_negative
 
 
-def count_confusion(
-    prediction: BoolArray, reference: BoolArray, image_voxels: int | None = None
-) -> Confusion:
+def count_confusion(prediction: BoolArray, reference: BoolArray, image_voxels: int | None = None) -> Confusion:
     """Count one pair of bool masks of one shape.
 
     image_voxels is the size of the whole image when the masks are cut to a box (default: the masks' size);

@@ -40,8 +40,7 @@ def precision_recall(
         raise ValueError(f"probabilities have shape {probabilities.shape}, reference has {reference.shape}")
     if probabilities.dtype.kind != "f" or reference.dtype != np.bool_:
         raise ValueError(
-            f"float probabilities and a bool reference are needed, not {probabilities.dtype} and "
-            f"{reference.dtype}"
+            f"float probabilities and a bool reference are needed, not {probabilities.dtype} and {reference.dtype}"
         )
     if levels < 1 or probabilities.ndim < 1 or probabilities.size == 0:
         raise ValueError(f"a level and a voxel are needed, not {levels} levels and {probabilities.shape}")
@@ -50,9 +49,7 @@ def precision_recall(
     for scores, truth in zip(probabilities, reference, strict=True):
         scores, truth = np.atleast_1d(scores), np.atleast_1d(truth)
         if not (scores.min() >= 0 and scores.max() <= 1):
-            raise ValueError(
-                f"probabilities must lie in [0, 1], these run from {scores.min()} to {scores.max()}"
-            )
+            raise ValueError(f"probabilities must lie in [0, 1], these run from {scores.min()} to {scores.max()}")
         level = _level_of(scores, thresholds)
         in_reference += np.bincount(level[truth], minlength=levels + 1)
         outside += np.bincount(level[~truth], minlength=levels + 1)

@@ -70,9 +70,7 @@ class MaskPair:
         return voxels * math.prod(self.spacing_mm) / 1000.0 if self.prediction.ndim == 3 else math.nan
 
 
-def _metric(
-    compute: Callable[[MaskPair], Any], title: str, unit: str, better: str, sentence: str, source: str
-) -> Any:
+def _metric(compute: Callable[[MaskPair], Any], title: str, unit: str, better: str, sentence: str, source: str) -> Any:
     """A field of LabelMetrics with the function that fills it and the definition that stands beside it."""
     definition = Definition(title, unit, better, sentence, source)
     return dataclasses.field(metadata={"compute": compute, "definition": definition})
@@ -96,103 +94,134 @@ class LabelMetrics:
     state: State
     dice: float = _metric(
         lambda p: overlap.dice(p.confusion),
-        "Dice", "", "higher",
-        "Twice the shared volume over the sum of both volumes, over all voxels of the case: "
-        "2|A∩B| / (|A|+|B|).",
+        "Dice",
+        "",
+        "higher",
+        "Twice the shared volume over the sum of both volumes, over all voxels of the case: 2|A∩B| / (|A|+|B|).",
         "Dice 1945; PAPERS.md section 3",
     )
     iou: float = _metric(
         lambda p: overlap.iou(p.confusion),
-        "IoU", "", "higher",
+        "IoU",
+        "",
+        "higher",
         "Shared volume over joint volume, |A∩B| / |A∪B|; for one mask pair IoU = Dice / (2 - Dice).",
         "Jaccard 1912; PAPERS.md section 3",
     )
     sensitivity: float = _metric(
         lambda p: overlap.sensitivity(p.confusion),
-        "Sensitivity", "", "higher",
+        "Sensitivity",
+        "",
+        "higher",
         "Share of the reference's voxels that were found, TP / (TP+FN); with two classes this is also what "
         "fastai's scripts call foreground accuracy.",
         "PAPERS.md section 3",
     )
     specificity: float = _metric(
         lambda p: overlap.specificity(p.confusion),
-        "Specificity", "", "higher",
+        "Specificity",
+        "",
+        "higher",
         "Share of the background's voxels left alone, TN / (TN+FP); near 1 for nearly everything, because a "
         "CT is mostly background.",
         "PAPERS.md section 3",
     )
     precision: float = _metric(
         lambda p: overlap.precision(p.confusion),
-        "Precision", "", "higher",
+        "Precision",
+        "",
+        "higher",
         "Share of the predicted voxels that are right, TP / (TP+FP).",
         "van Rijsbergen 1979",
     )
     accuracy: float = _metric(
         lambda p: overlap.accuracy(p.confusion),
-        "Accuracy", "", "higher",
+        "Accuracy",
+        "",
+        "higher",
         "Share of all voxels, background included, that are right; finding nothing at all scores close to 1.",
         "the Accuracy of LT-Net's Table 4; PAPERS.md section 3",
     )
     psnr_db: float = _metric(
         lambda p: overlap.psnr_db(p.confusion),
-        "PSNR", "dB", "higher",
+        "PSNR",
+        "dB",
+        "higher",
         "10 log10(1 / error rate) of the two 0/1 masks: accuracy on another scale, so it says little about a "
         "mask. n/a when no voxel is wrong, since it would be infinite.",
         "LT-Net's Table 4; PAPERS.md section 3",
     )
     hd_mm: float = _metric(
         lambda p: surface.hd_mm(p.surfaces),
-        "HD", "mm", "lower",
+        "HD",
+        "mm",
+        "lower",
         "Hausdorff distance: how far the loneliest surface voxel of either mask is from the other surface.",
         "Huttenlocher et al. 1993; surface voxels as MONAI",
     )
     hd95_mm: float = _metric(
         lambda p: surface.hd95_mm(p.surfaces),
-        "HD95", "mm", "lower",
+        "HD95",
+        "mm",
+        "lower",
         "The larger of the two directed 95th percentiles of the distances between surface voxels.",
         "MONAI's definition; not medpy's pooled percentile",
     )
     assd_mm: float = _metric(
         lambda p: surface.assd_mm(p.surfaces),
-        "ASSD", "mm", "lower",
+        "ASSD",
+        "mm",
+        "lower",
         "Average symmetric surface distance: the mean over the surface voxels of both masks pooled.",
         "Heimann et al. 2009 (SLIVER07); MONAI's symmetric average",
     )
     nsd: float = _metric(
         lambda p: surface.nsd(p.surfaces, p.tolerance_mm),
-        "NSD", "", "higher",
+        "NSD",
+        "",
+        "higher",
         "Normalised surface distance: share of both surfaces' voxels that lie within the tolerance of the "
         "other surface.",
         "Nikolov et al. 2018, counted over voxels as MONAI",
     )
     boundary_iou: float = _metric(
         lambda p: surface.boundary_iou(p.prediction, p.reference, p.surfaces, p.tolerance_mm),
-        "Boundary IoU", "", "higher",
+        "Boundary IoU",
+        "",
+        "higher",
         "IoU of the two rims: the voxels of each mask within the tolerance of its own surface.",
         "Cheng et al. 2021, with the tolerance in mm as width",
     )
     volume_ml: float = _metric(
         lambda p: p.volume_ml(int(p.confusion.prediction)),
-        "Volume", "mL", "",
+        "Volume",
+        "mL",
+        "",
         "Predicted voxels times the volume of one voxel; n/a for a 2D image.",
         "count times spacing",
     )
     reference_volume_ml: float = _metric(
         lambda p: p.volume_ml(int(p.confusion.reference)),
-        "Reference volume", "mL", "",
+        "Reference volume",
+        "mL",
+        "",
         "Reference voxels times the volume of one voxel; n/a for a 2D image.",
         "count times spacing",
     )
     volume_difference: float = _metric(
         _volume_difference,
-        "Relative volume difference", "", "nearer 0",
+        "Relative volume difference",
+        "",
+        "nearer 0",
         "(Predicted volume - reference volume) / reference volume; -1 when nothing was predicted, n/a "
         "without a reference volume.",
         "Heimann et al. 2009 (SLIVER07), with its sign",
     )
     tolerance_mm: float = _metric(
         lambda p: p.tolerance_mm,
-        "Tolerance", "mm", "",
+        "Tolerance",
+        "mm",
+        "",
         "The distance that NSD forgives and the width of the rim in boundary IoU.",
         "chosen by the caller",
     )
@@ -221,9 +250,7 @@ def score_case(
     rows = []
     for label in LABELS:
         inner = crop_pair(*cropped.masks_of(label), cropped.spacing_mm)
-        pair = MaskPair(
-            inner.prediction, inner.reference, inner.spacing_mm, cropped.image_shape, tolerance_mm
-        )
+        pair = MaskPair(inner.prediction, inner.reference, inner.spacing_mm, cropped.image_shape, tolerance_mm)
         rows.append(_score(label, pair))
     return rows
 

@@ -221,9 +221,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def rank_models(
-    scores: Mapping[str, Sequence[float]], metric: str, seed: int = 0, resamples: int = 2000
-) -> Ranking:
+def rank_models(scores: Mapping[str, Sequence[float]], metric: str, seed: int = 0, resamples: int = 2000) -> Ranking:
     """Rank models by mean score and see how firm the order is, by drawing the cases again with replacement.
 
     A case that is n/a for every model is left out; where it is n/a for some only, those count at the metric's

@@ -7,8 +7,9 @@ import html
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -18,7 +19,7 @@ from livdemo.cases import Case, list_cases, load_case
 from livdemo.checkpoints import find_checkpoint, read_manifest
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
-from livdemo.intensity import NAMED_WINDOWS, Preprocessing
+from livdemo.intensity import NAMED_WINDOWS, Equalisation, Preprocessing
 from livdemo.predictor import Assembly, decision_rule
 from livdemo.report import write_report
 from livdemo.ui.scores import NO_RESULT, cards_html, slice_curve, table_html
@@ -30,6 +31,7 @@ from livdemo.volume import read_label_map, read_volume
 FIRST_CASE = "phantom"
 SECONDS_BETWEEN_PICTURES = 0.7  # how often a running model's slices are sent to the viewer
 SESSION_SECONDS = 3600
+EQUALISATIONS: Mapping[str, Equalisation] = MappingProxyType({"none": "none", "he": "he", "clahe": "clahe"})
 HERE = Path(__file__).parent
 
 HEADER = """<header class='masthead'><h1>livdemo</h1><p>how networks outline liver tumours, slice by slice</p>
@@ -94,9 +96,7 @@ def build_app() -> gr.Blocks:
         opened += [score["cards"], score["table"], score["curve"], score["files"]]
         asked = [equalise["window"], equalise["equalisation"]]
         for open_now in (case.input, app.load):
-            open_now(
-                open_case, [case, session, *asked], opened, show_progress="hidden", api_visibility="private"
-            )
+            open_now(open_case, [case, session, *asked], opened, show_progress="hidden", api_visibility="private")
         upload["open"].click(
             open_upload,
             [upload["ct"], upload["reference"], upload["resample"], session, *asked],
@@ -104,9 +104,7 @@ def build_app() -> gr.Blocks:
             api_visibility="private",
         )
         seen = [slice_index, equalise["steps"], score["cards"]]
-        viewer.slice(
-            show_slice, [session, *asked], seen, queue=False, show_progress="hidden", api_visibility="private"
-        )
+        viewer.slice(show_slice, [session, *asked], seen, queue=False, show_progress="hidden", api_visibility="private")
         for control in asked:
             control.input(
                 show_steps,
@@ -119,8 +117,10 @@ def build_app() -> gr.Blocks:
         running = segment["run"].click(
             run_model,
             [session, slice_index, segment["model"]],
-            [session, viewer, segment["status"], segment["run"], segment["cancel"], message]
-            + [score["cards"], score["table"], score["curve"], score["files"]],
+            [
+                *(session, viewer, segment["status"], segment["run"], segment["cancel"], message),
+                *(score["cards"], score["table"], score["curve"], score["files"]),
+            ],
             show_progress="hidden",
             concurrency_limit=1,
             concurrency_id="inference",
@@ -173,7 +173,7 @@ def _upload_panel() -> dict[str, Any]:
         )
         reference = gr.File(label="Reference, if there is one: 0 background, 1 liver, 2 tumour", type="filepath")
     resample = gr.Checkbox(
-        False, label="If the reference lies on another grid, resample it (nearest neighbour; changes the scores a little)"
+        False, label="If the reference lies on another grid, resample it (nearest neighbour; scores change a little)"
     )
     gr.Markdown(PRIVACY, elem_classes="note")
     return {"ct": ct, "reference": reference, "resample": resample, "open": gr.Button("Open", variant="primary")}
@@ -321,10 +321,10 @@ def show_slice(event: gr.EventData, session: Session | None, window: str, equali
 
 def show_steps(session: Session | None, slice_index: int, window: str, equalisation: str) -> str:
     """The stages of the slice in view."""
-    if session is None or window not in NAMED_WINDOWS or equalisation not in ("none", "he", "clahe"):
+    if session is None or window not in NAMED_WINDOWS or equalisation not in EQUALISATIONS:
         return ""
     index = min(max(int(slice_index), 0), session.depth - 1)
-    preprocessing = Preprocessing(NAMED_WINDOWS[window], equalisation, size=256)
+    preprocessing = Preprocessing(NAMED_WINDOWS[window], EQUALISATIONS[equalisation], size=256)
     return steps_html(session.case.volume.hu[index], preprocessing, session.case.volume.spacing_mm[1:])
 
 

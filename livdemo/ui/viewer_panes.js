@@ -69,9 +69,10 @@ function describePane(pane, given) {
   }
 }
 
-// As few rows as fit with panes of a useful width, and rows as even as possible.
+// As few rows as fit with panes of a useful width, and rows as even as possible. Many panes may be smaller.
 function columnsFor(count, width) {
-  const most = Math.max(1, Math.floor(width / (width < NARROW ? 130 : 210)));
+  const useful = width < NARROW ? 130 : count > 6 ? 160 : 210;
+  const most = Math.max(1, Math.floor(width / useful));
   const rows = Math.ceil(count / most);
   return Math.ceil(count / rows);
 }
