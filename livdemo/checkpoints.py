@@ -151,5 +151,8 @@ def load_model(checkpoint_sha256: str, device: str) -> torch.jit.ScriptModule:
         model = torch.jit.load(io.BytesIO(fetch(checkpoint)), map_location=device)
     except RuntimeError as error:  # the pinned bytes are no TorchScript: the export went wrong
         raise InputError(f"{checkpoint.file} is no TorchScript file; export it again.") from error
-    # Stored in half precision to stay small; halves are slow on a CPU and are widened here.
+    # Stored in half precision to stay small; halves are slow on a CPU and are widened here. Without gradients, or
+    # TorchScript would specialise the shared model for the first caller's gradient mode and fail for the next.
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
     return model.float().eval().to(memory_format=torch.channels_last)

@@ -142,20 +142,28 @@ def _one_epoch(
 def _draw(run: Run, n: int, rng: np.random.Generator) -> np.ndarray:
     """Indices of n training slices: a fixed share of union masks and of tumour, no volume drowns the others."""
     inside = run.split.indices(run.slices, "train")
-    tumour = run.slices.has_tumour()[inside]
-    full = run.slices.full[inside]
+    tumour, full = run.slices.has_tumour()[inside], run.slices.full[inside]
     weight = np.zeros(len(inside))
-    shares = (
-        (~full, run.plan.union_share),
-        (full & tumour, (1 - run.plan.union_share) * run.plan.tumour_share),
-        (full & ~tumour, (1 - run.plan.union_share) * (1 - run.plan.tumour_share)),
-    )
-    for group, share in shares:
-        if group.any():
-            _, where, counts = np.unique(run.slices.patient[inside][group], return_inverse=True, return_counts=True)
-            one = 1 / np.sqrt(counts[where])  # between "every slice alike" and "every patient alike"
-            weight[group] = share * one / one.sum()
+    for group, share in _shares(full, tumour, run.plan):
+        _, where, counts = np.unique(run.slices.patient[inside][group], return_inverse=True, return_counts=True)
+        one = 1 / np.sqrt(counts[where])  # between "every slice alike" and "every patient alike"
+        weight[group] = share * one / one.sum()
     return inside[rng.choice(len(inside), n, p=weight / weight.sum())]
+
+
+def _shares(full: np.ndarray, tumour: np.ndarray, plan: Plan) -> list[tuple[np.ndarray, float]]:
+    """Groups of slices (masks over all) and the share of images that each gets; empty groups leave it to the others."""
+    union_share = plan.union_share if not full.all() else 0.0
+    tumour_share = plan.tumour_share if (full & ~tumour).any() else 1.0
+    if not tumour.any():
+        tumour_share = 0.0
+    drawn = 1 - union_share if full.any() else 0.0
+    groups = (
+        (~full, union_share),
+        (full & tumour, drawn * tumour_share),
+        (full & ~tumour, drawn * (1 - tumour_share)),
+    )
+    return [(group, share) for group, share in groups if share > 0]
 
 
 def _batch(run: Run, epoch: int, chosen: np.ndarray, generator: torch.Generator) -> tuple[Tensor, Tensor]:

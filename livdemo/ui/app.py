@@ -104,7 +104,15 @@ def build_app() -> gr.Blocks:
             api_visibility="private",
         )
         seen = [slice_index, equalise["steps"], score["cards"]]
-        viewer.slice(show_slice, [session, *asked], seen, queue=False, show_progress="hidden", api_visibility="private")
+        viewer.slice(
+            show_slice,
+            [session, *asked],
+            seen,
+            queue=False,
+            trigger_mode="always_last",  # else an event is dropped while the last one is worked on
+            show_progress="hidden",
+            api_visibility="private",
+        )
         for control in asked:
             control.input(
                 show_steps,

@@ -5,7 +5,9 @@
     viewer.slice(on_slice, ...)     # on_slice(event: gr.EventData): parse_slice(event, depth)
     viewer.window(on_window, ...)   # on_window(event: gr.EventData): parse_window(event)
 
-The events come 150 ms after the last change; their content is whatever anybody sends, hence the parsers.
+The events come 150 ms after the last change. Listen with trigger_mode="always_last": gradio's default drops
+what comes while the handler is busy, and Python would be left with an older slice than the one on the screen.
+The content of an event is whatever anybody sends, hence the parsers.
 """
 
 import hashlib

@@ -51,7 +51,7 @@ def make_run(data: Path, tmp_path: Path):
 
 
 def test_it_learns_the_bright_disc(make_run) -> None:
-    plan = replace(PLAN, epochs=8, learning_rate=2e-2)
+    plan = replace(PLAN, epochs=24, learning_rate=1e-2)
     last = train.loop.train(make_run("learns", plan))
     assert last["liver_dice"] > 0.8
     assert last["validation_volumes"] == 3
