@@ -16,13 +16,13 @@ from torch import nn
 from tqdm import tqdm
 
 from livdemo.cases import Case, find_case_files, list_cases, load_case
-from livdemo.checkpoints import Checkpoint, find_checkpoint, read_manifest
+from livdemo.checkpoints import Checkpoint, read_manifest
 from livdemo.comparison import Comparison, Progress, Result, compare, score_maps
 from livdemo.errors import InputError
 from livdemo.metrics import CLASS_DEFINITIONS, DEFINITIONS
 from livdemo.models import get_model, list_models
 from livdemo.models.untrained import untrained
-from livdemo.predictor import S3_SCALES, Inference
+from livdemo.predictor import named_inference
 from livdemo.report import COLUMNS, DISCLAIMER, format_metric, metric_figures, results_table, write_report
 from livdemo.volume import read_label_map, read_volume
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         default="plain",
         help="cascade (tumours inside the liver that unet_liver finds), multiscale (S3's three scales), or both with +",
     )
+    comparing.add_argument("--curves", action="store_true", help="precision-recall curves too (keeps probabilities)")
     comparing.add_argument("--out", type=Path, required=True, help="folder for the results")
     comparing.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     comparing.set_defaults(run=_compare)
@@ -119,7 +120,7 @@ def _cases(asked: argparse.Namespace) -> None:
 
 def _compare(asked: argparse.Namespace) -> None:
     checkpoints, networks = _chosen(asked.models)
-    inference = _inference(asked.inference)
+    inference = named_inference(asked.inference)
     case = _open(asked.ct, asked.reference, asked.resample)
     for warning in case.volume.warnings:
         print(f"Note: {warning}", file=sys.stderr)
@@ -128,7 +129,7 @@ def _compare(asked: argparse.Namespace) -> None:
     results = []
     slices = len(checkpoints) * len(case.volume.hu) * (2 if inference.liver else 1)
     with tqdm(total=slices, unit="slice", disable=None) as bar:
-        for event in compare(case, checkpoints, asked.device, inference, networks):
+        for event in compare(case, checkpoints, asked.device, inference, networks, asked.curves):
             if isinstance(event, Progress):
                 bar.set_description(event.checkpoint.model, refresh=False)
                 bar.update()
@@ -151,7 +152,7 @@ def _evaluate(asked: argparse.Namespace) -> None:
     if not any(case.reference for case in cases):
         raise InputError(f"{asked.cases} holds no scan with a reference; `livdemo/cases.py` says how they are named.")
     checkpoints, networks = _chosen(asked.models)
-    cohort = Cohort(tuple(cases), tuple(checkpoints), networks, _inference(asked.inference), asked.device)
+    cohort = Cohort(tuple(cases), tuple(checkpoints), networks, named_inference(asked.inference), asked.device)
     workers = find_workers()
     with tqdm(unit="slice", disable=None, position=workers.index) as bar:
 
@@ -181,17 +182,6 @@ def _chosen(names: str) -> tuple[list[Checkpoint], dict[str, nn.Module]]:
             checkpoint, networks[name] = untrained(get_model(name))
             chosen.append(checkpoint)
     return chosen, networks
-
-
-def _inference(asked: str) -> Inference:
-    parts = set(asked.split("+"))
-    unknown = parts - {"plain", "cascade", "multiscale"}
-    if unknown:
-        raise InputError(f"There is no way of inference called {', '.join(unknown)}; use plain, cascade, multiscale.")
-    return Inference(
-        scales=S3_SCALES if "multiscale" in parts else (1.0,),
-        liver=find_checkpoint("unet_liver") if "cascade" in parts else None,
-    )
 
 
 def _open(ct: str, reference: Path | None, resample: bool) -> Case:

@@ -6,7 +6,7 @@ for event in compare(case, checkpoints):
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -17,9 +17,11 @@ from livdemo.checkpoints import Checkpoint
 from livdemo.metrics import (
     ClassMetrics,
     LabelMetrics,
+    PrecisionRecall,
     SliceMetrics,
     Witness,
     hausdorff_witness,
+    precision_recall,
     score_case,
     score_classes,
     score_slices,
@@ -50,6 +52,7 @@ class Scores:
     witnesses: tuple[Witness | None, ...]  # per label the pair of voxels that makes its Hausdorff distance
     classes: ClassMetrics  # figures over background, liver and tumour together
     lesions: LesionReport | None  # tumours one by one; None for a model that knows no tumour
+    curves: tuple[PrecisionRecall, ...] = ()  # per label, if probabilities were kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +87,11 @@ def compare(
     device: str = "auto",
     inference: Inference = PLAIN,
     untrained: Mapping[str, nn.Module] = MappingProxyType({}),
+    curves: bool = False,
 ) -> Iterator[Progress | Result]:
     """Run the models one after the other on the case. Raises InputError as loading and devices do.
 
+    curves: keep the probabilities, 6 bytes a voxel, and work out precision against recall from them.
     untrained: networks by model name for rows of the list that have no file (livdemo/models/untrained.py).
     """
     total = len(checkpoints) * len(case.volume.hu) * (2 if inference.liver else 1)
@@ -97,7 +102,7 @@ def compare(
         predictor = Predictor(checkpoint, device, inference, untrained.get(checkpoint.model))
         if checkpoint.phases and phases is None and case.load_phases is not None:
             phases = case.load_phases()
-        assembly = Assembly(predictor, case.volume)
+        assembly = Assembly(predictor, case.volume, keep_probabilities=curves)
         for finished in predictor.stream(case.volume, phases):
             assembly.add(finished)
             done += 1
@@ -112,7 +117,13 @@ def score(case: Case, prediction: Prediction) -> Result:
         return Result(prediction, None)
     labels = len(prediction.checkpoint.labels) - 1  # a model that knows no tumour is not scored on it
     volume = case.volume
-    return Result(prediction, score_maps(prediction.label_map, case.reference, volume.spacing_mm, volume.hu, labels))
+    scores = score_maps(prediction.label_map, case.reference, volume.spacing_mm, volume.hu, labels)
+    if prediction.probabilities is None:
+        return Result(prediction, scores)
+    # The liver is liver and tumour together, as everywhere.
+    found = (1 - prediction.probabilities[0], *prediction.probabilities[2:])
+    curves = tuple(precision_recall(p, case.reference > label) for label, p in enumerate(found))
+    return Result(prediction, replace(scores, curves=curves))
 
 
 def score_maps(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from livdemo.checkpoints import Checkpoint, load_model
+from livdemo.checkpoints import Checkpoint, find_checkpoint, load_model
 from livdemo.errors import InputError
 from livdemo.feeding import Prepare, feed_blocks, feed_sequences, feed_slices, pictures_of
 from livdemo.intensity import zscore_of
@@ -56,6 +56,19 @@ class Inference:
 
 PLAIN = Inference()
 S3_SCALES = (0.5, 1.0, 1.5)
+INFERENCES = ("plain", "multiscale", "cascade", "cascade+multiscale")
+
+
+def named_inference(name: str) -> Inference:
+    """One of INFERENCES. InputError for another name, or when the cascade's first stage has no weights."""
+    parts = set(name.split("+"))
+    unknown = sorted(parts - {"plain", "cascade", "multiscale"})
+    if unknown:
+        raise InputError(f"There is no way of inference called {', '.join(unknown)}; use {', '.join(INFERENCES)}.")
+    return Inference(
+        scales=S3_SCALES if "multiscale" in parts else (1.0,),
+        liver=find_checkpoint("unet_liver") if "cascade" in parts else None,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from livdemo import overlay
 from livdemo.cases import Case
 from livdemo.comparison import Comparison, Result
 from livdemo.intensity import NAMED_WINDOWS
-from livdemo.metrics import DEFINITIONS, LabelMetrics, SliceMetrics
+from livdemo.metrics import DEFINITIONS, LabelMetrics, PrecisionRecall, SliceMetrics
 from livdemo.metrics.lesions import LESION_COLUMNS, Lesion
 from livdemo.volume import write_label_map
 
@@ -173,6 +173,12 @@ def write_comparison_json(comparison: Comparison, path: Path) -> Path:
             for metrics, witness in zip(result.metrics, result.scores.witnesses, strict=True)
             if witness
         ],
+        "precision_recall": [
+            {"model": result.prediction.checkpoint.model, "label": metrics.label, **_curve(curve)}
+            for result in comparison.results
+            if result.scores
+            for metrics, curve in zip(result.metrics, result.scores.curves, strict=False)
+        ],
         "lesions": [row for result in comparison.results for row in lesion_rows(comparison.case, result)],
         "slices": [
             {
@@ -188,6 +194,13 @@ def write_comparison_json(comparison: Comparison, path: Path) -> Path:
     }
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     return path
+
+
+def _curve(curve: PrecisionRecall) -> dict[str, Any]:
+    """Its area and every tenth point."""
+    points = {name: getattr(curve, name)[::10] for name in ("thresholds", "precision", "recall")}
+    rounded = {name: [None if math.isnan(v) else round(float(v), 4) for v in values] for name, values in points.items()}
+    return {**_finite({"area": float(curve.area), "chance": float(curve.chance)}), **rounded}
 
 
 LESION_FIELDS = (

@@ -152,3 +152,12 @@ def test_three_scales(files: Path) -> None:
     asked = ["compare", files / "ct.nii.gz", "--inference", "multiscale", "--out", files / "o"]
     assert main([str(a) for a in asked]) == 0
     assert "0.5, 1, 1.5" in (files / "o" / "comparison.json").read_text()
+
+
+def test_curves_on_request(files: Path) -> None:
+    asked = ["compare", files / "ct.nii.gz", "--reference", files / "seg.nii.gz", "--curves", "--out", files / "o"]
+    assert main([str(a) for a in asked]) == 0
+    liver, tumour = json.loads((files / "o" / "comparison.json").read_text())["precision_recall"]
+    assert (liver["label"], tumour["label"]) == ("liver", "tumour")
+    assert tumour["area"] == pytest.approx(1, abs=1e-6)
+    assert liver["chance"] < liver["area"] < 1

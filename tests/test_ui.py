@@ -1,5 +1,6 @@
 """The page's handlers as plain functions: what they return, what they refuse, and that visitors do not meet."""
 
+import html
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,3 +176,11 @@ def test_the_curve_has_gaps_where_nothing_is(weights: Path, session: Session) ->
     figure = slice_curve(_scored(session))
     assert list(figure.data[0].y) == [None, 1.0, 1.0, 1.0, 1.0, 0.0]
     assert list(figure.data[0].x) == [1, 2, 3, 4, 5, 6]
+
+
+def test_ways_of_inference(weights: Path, session: Session) -> None:
+    scaled = list(app.run_model(session, 0, "thresholds", "multiscale"))[-1]
+    assert "averaged over the scales" in scaled[0].result.prediction.rule
+    refused = list(app.run_model(session, 0, "thresholds", "cascade"))[-1][5]
+    assert "no trained weights for 'unet_liver'" in html.unescape(refused)
+    assert "role='alert'" in list(app.run_model(session, 0, "thresholds", "sideways"))[-1][5]

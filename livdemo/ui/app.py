@@ -20,7 +20,7 @@ from livdemo.checkpoints import find_checkpoint, read_manifest
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
 from livdemo.intensity import NAMED_WINDOWS, Equalisation, Preprocessing
-from livdemo.predictor import Assembly, decision_rule
+from livdemo.predictor import Assembly, decision_rule, named_inference
 from livdemo.report import write_report
 from livdemo.ui.scores import NO_RESULT, cards_html, slice_curve, table_html
 from livdemo.ui.session import Session, close_session, open_session
@@ -124,7 +124,7 @@ def build_app() -> gr.Blocks:
         segment["model"].input(model_html, segment["model"], segment["about"], api_visibility="private")
         running = segment["run"].click(
             run_model,
-            [session, slice_index, segment["model"]],
+            [session, slice_index, segment["model"], segment["inference"]],
             [
                 *(session, viewer, segment["status"], segment["run"], segment["cancel"], message),
                 *(score["cards"], score["table"], score["curve"], score["files"]),
@@ -207,12 +207,25 @@ def _segment_panel() -> dict[str, Any]:
     choices = [(c.title, c.model) for c in checkpoints]
     first = choices[0][1] if choices else None
     model = gr.Dropdown(choices, value=first, label="Model", interactive=len(choices) > 1, elem_id="model")
+    inference = gr.Radio(
+        [("as it is", "plain"), ("three scales", "multiscale"), ("cascade", "cascade")],
+        value="plain",
+        label="How it is asked (three scales and cascade are SFAN's ways)",
+        elem_id="inference",
+    )
     with gr.Row():
         run = gr.Button("Run", variant="primary", elem_id="run", interactive=bool(choices))
         cancel = gr.Button("Cancel", elem_id="cancel", interactive=False)
     status = gr.HTML(elem_id="status", apply_default_css=False)
     about = gr.HTML(model_html(first), apply_default_css=False)
-    return {"model": model, "about": about, "run": run, "cancel": cancel, "status": status}
+    return {
+        "model": model,
+        "inference": inference,
+        "about": about,
+        "run": run,
+        "cancel": cancel,
+        "status": status,
+    }
 
 
 def _score_panel() -> dict[str, Any]:
@@ -354,7 +367,7 @@ def model_html(model: str | None) -> str:
     return f"<dl class='about'>{rows}</dl><p class='weak'>{html.escape(checkpoint.weak)}</p>"
 
 
-def run_model(session: Session | None, slice_index: int, model: str) -> Iterator[list[Any]]:
+def run_model(session: Session | None, slice_index: int, model: str, inference: str = "plain") -> Iterator[list[Any]]:
     """Run one model on the open case; yields pictures while it works, scores at the end.
 
     Cancelling closes this generator, and with it the one that runs the network.
@@ -368,7 +381,7 @@ def run_model(session: Session | None, slice_index: int, model: str) -> Iterator
     yield [session, gr.skip(), _status("Loading the model …", 0.0), *busy, "", *unchanged]
     try:
         shown = 0.0
-        for event in compare(session.case, [find_checkpoint(model)]):
+        for event in compare(session.case, [find_checkpoint(model)], inference=named_inference(inference)):
             if isinstance(event, Result):
                 session = session.with_result(event)
             elif time.monotonic() - shown > SECONDS_BETWEEN_PICTURES:
