@@ -82,7 +82,7 @@ def test_a_cancelled_run_scores_nothing(weights: Path, session: Session) -> None
     next(running)
     running.close()
     assert session.result is None
-    status, run, cancel = app.cancelled(session, 0)
+    status, run, cancel = app.cancelled()
     assert "not scored" in status
     assert run.interactive
     assert not cancel.interactive

@@ -136,7 +136,7 @@ def build_app() -> gr.Blocks:
         )
         segment["cancel"].click(
             cancelled,
-            [session, slice_index],
+            None,
             [segment["status"], segment["run"], segment["cancel"]],
             cancels=[running],
             queue=False,
@@ -401,7 +401,7 @@ def run_model(session: Session | None, slice_index: int, model: str, inference: 
     yield [session, _viewer(session, slice_index), _status(done, 1.0), *idle, "", *_score_values(session, slice_index)]
 
 
-def cancelled(session: Session | None, slice_index: int) -> list[Any]:
+def cancelled() -> list[Any]:
     """After a cancel: what is finished stays on the screen, and nothing is scored."""
     text = "Cancelled. The slices that were finished stay in view; an unfinished run is not scored."
     return [_status(text, 0.0), gr.Button(interactive=True), gr.Button(interactive=False)]

@@ -113,8 +113,8 @@ def slice_curve(session: Session) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": "#8b98a9"},  # readable on light and dark
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.22},
-        xaxis={"title": "slice, from the feet up", "gridcolor": "rgba(139,152,169,.25)"},
-        yaxis={"title": "Dice", "range": [-0.03, 1.03], "gridcolor": "rgba(139,152,169,.25)"},
+        xaxis={"title": "slice, from the feet up", "gridcolor": "rgba(139,152,169,.25)", "zeroline": False},
+        yaxis={"title": "Dice", "range": [-0.03, 1.03], "gridcolor": "rgba(139,152,169,.25)", "zeroline": False},
     )
     return figure
 
