@@ -95,10 +95,10 @@ def load_case(name: str) -> Case:
     raise InputError(f"There is no case {name}: choose one of {known}, or phantom:SEED.")
 
 
-def open_files(files: CaseFiles) -> Case:
-    """Read a case of a folder. InputError names the file that cannot be used."""
+def open_files(files: CaseFiles, resample: bool = False) -> Case:
+    """Read a scan and its reference; `resample` lets a reference lie on another grid. InputError names the file."""
     volume = read_volume(files.scan)
-    reference = None if files.reference is None else read_label_map(files.reference, volume)
+    reference = None if files.reference is None else read_label_map(files.reference, volume, resample=resample)
     info = _own_info(files)
     return Case(info.name, volume, reference, info.source, info.licence, info.note)
 

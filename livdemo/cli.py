@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from livdemo.cases import Case, find_case_files, list_cases, load_case
+from livdemo.cases import Case, CaseFiles, find_case_files, list_cases, load_case, open_files
 from livdemo.checkpoints import Checkpoint, read_manifest
 from livdemo.comparison import Comparison, Progress, Result, compare, score_maps
 from livdemo.errors import InputError
@@ -127,7 +127,7 @@ def _compare(asked: argparse.Namespace) -> None:
     if asked.out.exists() and not asked.out.is_dir():
         raise InputError(f"{asked.out} is a file; --out must name a folder.")
     results = []
-    slices = len(checkpoints) * len(case.volume.hu) * (2 if inference.liver else 1)
+    slices = len(checkpoints) * len(case.volume.hu) * inference.passes
     with tqdm(total=slices, unit="slice", disable=None) as bar:
         for event in compare(case, checkpoints, asked.device, inference, networks, asked.curves):
             if isinstance(event, Progress):
@@ -190,10 +190,7 @@ def _open(ct: str, reference: Path | None, resample: bool) -> Case:
         if reference is not None:
             raise InputError(f"{ct} is a case of the catalogue and brings its own reference; leave out --reference.")
         return load_case(ct)
-    volume = read_volume(ct)
-    label_map = None if reference is None else read_label_map(reference, volume, resample=resample)
-    name = Path(ct).name.split(".")[0]
-    return Case(name, volume, label_map, source=f"file {Path(ct).name}", licence="that of its owner", note="")
+    return open_files(CaseFiles(Path(ct).name.split(".")[0], Path(ct), reference), resample)
 
 
 def _score(asked: argparse.Namespace) -> None:

@@ -94,7 +94,7 @@ def compare(
     curves: keep the probabilities, 6 bytes a voxel, and work out precision against recall from them.
     untrained: networks by model name for rows of the list that have no file (livdemo/models/untrained.py).
     """
-    total = len(checkpoints) * len(case.volume.hu) * (2 if inference.liver else 1)
+    total = len(checkpoints) * len(case.volume.hu) * inference.passes
     began = time.perf_counter()
     done = 0
     phases: Mapping[str, Volume] | None = None

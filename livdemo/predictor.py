@@ -44,6 +44,11 @@ class Inference:
     scales: tuple[float, ...] = (1.0,)  # S3: 0.5, 1.0 and 1.5, softmax maps averaged
     liver: Checkpoint | None = None  # first stage of the cascade: where to look
 
+    @property
+    def passes(self) -> int:
+        """How often each slice comes out of a stream: once, or once per stage of the cascade."""
+        return 2 if self.liver else 1
+
     def describe(self) -> str:
         """A phrase for cards and exports; "" when it is the network by itself."""
         parts = []

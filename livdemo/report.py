@@ -10,7 +10,6 @@ import html
 import json
 import math
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -296,23 +295,13 @@ def report_html(comparison: Comparison) -> str:
 
 
 def _score_table(comparison: Comparison) -> str:
-    known = comparison.case.volume.spacing_known
-    head = "".join(f"<th title='{_e(DEFINITIONS[n].sentence)}'>{_e(DEFINITIONS[n].title)}</th>" for n in HEADLINE)
-    body = []
-    for result in comparison.results:
-        for row in result.metrics:
-            cells = "".join(f"<td>{_e(format_metric(row, name, known))}</td>" for name in HEADLINE)
-            body.append(f"<tr><th>{_e(result.prediction.checkpoint.title)}</th><td>{row.label}</td>{cells}</tr>")
-        if not result.metrics:
-            for figures in metric_rows(comparison.case, result):
-                volume = "n/a" if figures["volume_ml"] is None else f"{_significant(figures['volume_ml'])} mL"
-                cells = "".join(f"<td>{volume if name == 'volume_ml' else 'n/a'}</td>" for name in HEADLINE)
-                title = _e(result.prediction.checkpoint.title)
-                body.append(f"<tr><th>{title}</th><td>{figures['label']}</td>{cells}</tr>")
-    return (
-        f"<div class=wide><table><thead><tr><th>Model</th><th>Label</th>{head}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table></div>"
+    header, rows = results_table(comparison)
+    meaning = {definition.title: definition.sentence for definition in DEFINITIONS.values()}
+    head = "".join(f"<th title='{_e(meaning.get(title, ''))}'>{_e(title)}</th>" for title in header)
+    body = "".join(
+        f"<tr><th>{_e(model)}</th>{''.join(f'<td>{_e(cell)}</td>' for cell in cells)}</tr>" for model, *cells in rows
     )
+    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _model_section(case: Case, result: Result) -> str:
@@ -404,18 +393,24 @@ font-size:.8rem}
 """
 
 
-def results_table(comparison: Comparison) -> tuple[list[str], Sequence[list[str]]]:
-    """Header and rows of the score table as words, for the app: a row per model and label."""
-    known = comparison.case.volume.spacing_known
+def results_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the score table as words: a row per model and label, volumes alone without a reference."""
     header = ["Model", "Label", *(DEFINITIONS[name].title for name in HEADLINE), "Seconds"]
-    rows = [
-        [
-            result.prediction.checkpoint.title,
-            metrics.label,
-            *(format_metric(metrics, name, known) for name in HEADLINE),
-            f"{result.prediction.seconds:.1f}",
-        ]
-        for result in comparison.results
-        for metrics in result.metrics
-    ]
+    rows = []
+    for result in comparison.results:
+        title, seconds = result.prediction.checkpoint.title, f"{result.prediction.seconds:.1f}"
+        rows += [[title, label, *cells, seconds] for label, cells in _headline_cells(comparison.case, result)]
     return header, rows
+
+
+def _headline_cells(case: Case, result: Result) -> list[tuple[str, list[str]]]:
+    """Per label the figures of HEADLINE as words."""
+    if result.metrics:
+        known = case.volume.spacing_known
+        return [(row.label, [format_metric(row, name, known) for name in HEADLINE]) for row in result.metrics]
+    rows = metric_rows(case, result)  # no reference: the volumes are all there is
+    volumes = ["n/a" if row["volume_ml"] is None else f"{_significant(row['volume_ml'])} mL" for row in rows]
+    return [
+        (row["label"], [volume if name == "volume_ml" else "n/a" for name in HEADLINE])
+        for row, volume in zip(rows, volumes, strict=True)
+    ]

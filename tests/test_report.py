@@ -114,6 +114,10 @@ def test_without_a_reference_there_are_volumes_and_no_scores(tmp_path: Path, mon
     assert {row["dice"] for row in rows} == {"n/a"}
     assert float(rows[1]["volume_ml"]) == pytest.approx(2 * 4 * 4 * 2 / 1000)
     assert "no scores" in report_html(comparison)
+    _, words = results_table(comparison)
+    assert [row[1] for row in words] == ["liver", "tumour"]
+    assert "0.06 mL" in words[1]
+    assert "0.06 mL" in report_html(comparison)
 
 
 def test_the_page_opens_offline_and_escapes_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
