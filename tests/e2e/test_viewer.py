@@ -569,8 +569,7 @@ def test_the_server_hears_the_last_of_many_steps(
         shown = gr.Checkbox(True, label="shown")
         shown.input(lambda on: gr.HTML(visible=on), shown, first, show_progress="hidden")
     page = open_page(serve(app), viewport=WIDE)
-    for viewer in page.locator(".lv").all():
-        expect(viewer).to_have_attribute("data-ready", "1")
+    expect(page.locator('.lv[data-ready="1"]')).to_have_count(2)  # all() would not wait for them to be there
     page.locator("#first .lv-grid").evaluate(
         """grid => ["ArrowUp", "ArrowUp", "ArrowUp", "2"].forEach(key =>
           grid.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })))"""
