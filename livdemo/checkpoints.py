@@ -15,7 +15,15 @@ from typing import Any
 
 import huggingface_hub
 import torch
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from httpx2 import HTTPError  # what huggingface_hub raises when the line breaks
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from livdemo.errors import InputError
 from livdemo.intensity import Preprocessing
@@ -82,11 +90,16 @@ def read_manifest(folder: Path | None = None) -> list[Checkpoint]:
 def write_manifest(checkpoints: list[Checkpoint], folder: Path | None = None) -> Path:
     """Write the rows, sorted by model, beside and rename."""
     path = (folder or weights_folder()) / "manifest.json"
-    rows = [c.to_row() for c in sorted(checkpoints, key=lambda c: c.model)]
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"format": 1, "checkpoints": rows}, indent=2, ensure_ascii=False) + "\n")
+    part.write_text(manifest_text(checkpoints))
     part.replace(path)
     return path
+
+
+def manifest_text(checkpoints: list[Checkpoint]) -> str:
+    """The rows as manifest.json holds them, sorted by model."""
+    rows = [c.to_row() for c in sorted(checkpoints, key=lambda c: c.model)]
+    return json.dumps({"format": 1, "checkpoints": rows}, indent=2, ensure_ascii=False) + "\n"
 
 
 def find_checkpoint(model: str) -> Checkpoint:
@@ -101,20 +114,53 @@ def find_checkpoint(model: str) -> Checkpoint:
 def fetch(checkpoint: Checkpoint) -> bytes:
     """The checkpoint's file, from the weights folder or else from the Hub, after its sha256 matched.
 
-    The file is read once and the same bytes are hashed and loaded. InputError says what to do when it is
-    nowhere, when the Hub cannot be reached, or when the content is not what the manifest pins.
+    The file is read once and the same bytes are hashed and loaded. What the Hub's cache holds may have been damaged
+    since: it is then deleted and fetched once more. InputError says what to do when the file is nowhere, when the
+    Hub cannot be reached or breaks off, or when the content is not what the manifest pins.
     """
     path = weights_folder() / checkpoint.file
-    if not path.exists():
+    if path.exists():
+        content = path.read_bytes()
+        if _is_pinned(content, checkpoint):
+            return content
+        mend = "it will be fetched from the Hub" if checkpoint.hub else "get it back with `git checkout weights`"
+        raise InputError(f"{_not_pinned(content, checkpoint)}; delete {path}, and {mend}.")
+    return _pull(checkpoint)
+
+
+def _pull(checkpoint: Checkpoint) -> bytes:
+    """The file from the Hub or its cache; a copy with another hash never stays in the cache."""
+    for _ in range(2):
         path = _download(checkpoint)
-    content = path.read_bytes()
+        content = path.read_bytes()
+        if _is_pinned(content, checkpoint):
+            return content
+        _delete_cached(path, _not_pinned(content, checkpoint))
+    hub = checkpoint.hub
+    raise InputError(
+        f"{_not_pinned(content, checkpoint)}; {hub['repo']} gave it twice at revision {hub['revision'][:12]} and its "
+        f"copy was deleted, so publish it again (python -m train.publish) or put the file into {weights_folder()}."
+    )
+
+
+def _is_pinned(content: bytes, checkpoint: Checkpoint) -> bool:
+    return hashlib.sha256(content).hexdigest() == checkpoint.sha256
+
+
+def _not_pinned(content: bytes, checkpoint: Checkpoint) -> str:
     found = hashlib.sha256(content).hexdigest()
-    if found != checkpoint.sha256:
-        raise InputError(
-            f"{path.name} is not the file that the manifest pins (sha256 {found[:12]}… instead of "
-            f"{checkpoint.sha256[:12]}…), so it was not loaded; delete it and fetch it again."
-        )
-    return content
+    return (
+        f"{checkpoint.file} is not the file that the manifest pins (sha256 {found[:12]}… instead of "
+        f"{checkpoint.sha256[:12]}…), so it was not loaded"
+    )
+
+
+def _delete_cached(path: Path, why: str) -> None:
+    """Remove the content that a name in the Hub's cache links to; the client then fetches it again."""
+    try:
+        path.resolve().unlink()
+    except OSError as error:  # a cache that belongs to somebody else
+        raise InputError(f"{why}; delete {path.resolve()}, and it will be fetched again.") from error
 
 
 def _download(checkpoint: Checkpoint) -> Path:
@@ -127,15 +173,43 @@ def _download(checkpoint: Checkpoint) -> Path:
     try:
         return Path(huggingface_hub.hf_hub_download(repo, checkpoint.file, revision=revision))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        answered = f" ({hub_reason(error.__cause__)})" if isinstance(error.__cause__, HfHubHTTPError) else ""
         raise InputError(
-            f"{checkpoint.file} is not here yet and the Hugging Face Hub cannot be reached; connect once, "
+            f"{checkpoint.file} is not here yet and the Hugging Face Hub cannot be reached{answered}; connect once, "
             f"or put the file into {weights_folder()}."
         ) from error
-    except HfHubHTTPError as error:
+    except HUB_ERRORS as error:
         raise InputError(
-            f"{checkpoint.file} could not be fetched from {repo} at revision {revision[:12]}: "
-            f"{str(error).splitlines()[0]}"
+            f"{checkpoint.file} could not be fetched from {repo} at revision {revision[:12]}: {hub_reason(error)}; "
+            f"try again, or put the file into {weights_folder()}."
         ) from error
+
+
+HUB_ERRORS = (HTTPError, OSError, ValueError)  # all that the client documents: the Hub, the line or the disk, names
+_STATUS = {
+    401: "the token is not valid (HF_TOKEN or `hf auth login`)",
+    403: "the token has no right to do that",
+    409: "that is there already",
+    412: "somebody else changed the repository at the same time",
+}
+
+
+def hub_reason(error: BaseException) -> str:
+    """Why the Hub, the line to it or the disk failed: the end of a sentence, without its full stop."""
+    if isinstance(error, RepositoryNotFoundError):
+        return "there is no such repository, or it is private and the token (HF_TOKEN) may not read it"
+    if isinstance(error, RevisionNotFoundError):
+        return "the repository has no such revision"
+    if isinstance(error, RemoteEntryNotFoundError):
+        return "the repository has no such file at this revision"
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        return _STATUS.get(status) or f"the Hub answered {status} {error.server_message or ''}".strip()
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set"
+    if isinstance(error, HTTPError | LocalEntryNotFoundError):  # the client has tried to resume before it gave up
+        return "the Hub cannot be reached, or the connection broke off"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @functools.lru_cache(maxsize=32)

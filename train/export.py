@@ -2,19 +2,16 @@
 
 Writes into the weights folder
   NAME.ts          TorchScript, half precision to stay small (widened on load)
-  NAME.golden.npz  a phantom slice in HU and the logits of the exported file on it
-  NAME.md          the model card
+  NAME.golden.npz  a phantom block in HU and the logits of the exported file on it
+  NAME.md          the model card, and NAME.curves.png, the run's curves
 and the model's row in manifest.json; into the run folder NAME.safetensors. The only place that scripts.
 """
 
 import argparse
-import csv
 import hashlib
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,22 +20,25 @@ from torch import nn
 
 from livdemo.checkpoints import Checkpoint, load_model, read_manifest, weights_folder, write_manifest
 from livdemo.errors import InputError
+from livdemo.intensity import zscore_of
 from livdemo.models import ModelSpec, get_model
 from livdemo.phantom import make_phantom
-from livdemo.predictor import decision_rule
-from train.loop import averaged_weights
+from train.batches import shaped
+from train.card import Described, History, card, licence_of, trained_on, weakness
+from train.curves import draw_curves
+from train.run import exported_weights, read_described, read_history, read_state
 
 MAX_BYTES = 6_000_000  # so that a repository with all models stays small
 GOLDEN_STRIDE = 4  # every fourth logit in each direction is kept
-LICENCE = (
-    "Teaching and research, not commercial: learned from LiTS17 (CC BY-NC-ND 4.0), MSD Task03 (CC BY-SA 4.0) "
-    "and 420 slices of unstated licence."
-)
+GOLDEN_SHAPE = (48, 192, 192)  # (Z, Y, X) of the phantom
+FIGURES = ("liver_dice", "liver_dice_per_volume", "tumour_dice")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0, or 2 after one plain sentence on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m train.export", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m train.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name")
     parser.add_argument("run", type=Path, help="run folder of python -m train")
     asked = parser.parse_args(arguments)
@@ -48,88 +48,81 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"{weights_folder() / checkpoint.file}: {checkpoint.bytes / 1e6:.2f} MB, sha256 {checkpoint.sha256}")
+    print(f"Done. Next: python -m livdemo compare phantom --models {checkpoint.model} --out out")
     return 0
 
 
 def export(spec: ModelSpec, run: Path) -> Checkpoint:
-    """Script the run's averaged weights and write file, golden slice, card and manifest row.
+    """Script the run's weights and write file, golden block, card, curves and manifest row.
 
-    InputError when the folder holds no finished epoch, another model, or when the file would be too large.
+    InputError when the folder holds no finished epoch, another model, pictures that livdemo does not show,
+    or when the file would be too large. Nothing that was exported before is touched then.
     """
     described, history = _read_run(spec, run)
     model = spec.build(described["preset"])
-    model.load_state_dict(averaged_weights(run))
+    model.load_state_dict(exported_weights(run))
     model.eval()
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, run / f"{spec.name}.safetensors")
 
     folder = weights_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{spec.name}.ts"
-    part = file.with_suffix(".part")
+    part = folder / f"{spec.name}.part"
     torch.jit.script(model.half()).save(str(part))
     content = part.read_bytes()
     if described["preset"] == "classroom" and len(content) > MAX_BYTES:
         part.unlink()
-        raise InputError(f"{file.name} would have {len(content) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB.")
-    part.replace(file)
+        raise InputError(
+            f"{spec.name}.ts would have {len(content) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB; "
+            "narrow the network, or raise MAX_BYTES in train/export.py."
+        )
+    part.replace(folder / f"{spec.name}.ts")
 
-    checkpoint = _checkpoint(spec, described, history, model, file.name, content)
+    checkpoint = _checkpoint(spec, described, history, model, content)
     others = [row for row in read_manifest() if row.model != spec.name]
     write_manifest([*others, checkpoint])
-    _write_golden(checkpoint, folder / f"{spec.name}.golden.npz")
+    write_golden(checkpoint)
     (folder / f"{spec.name}.md").write_text(card(spec, checkpoint, described, history))
+    draw_curves(history, folder / f"{spec.name}.curves.png")
     return checkpoint
 
 
-def _read_run(spec: ModelSpec, run: Path) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    if not (run / "state.pt").exists():
-        raise InputError(f"{run} holds no finished epoch; train first: python -m train {spec.name} --data DIR.")
-    described = json.loads((run / "run.json").read_text())
+def _read_run(spec: ModelSpec, run: Path) -> tuple[Described, History]:
+    described = read_described(run)
     if described["model"] != spec.name:
-        raise InputError(f"{run} is a run of {described['model']}, not of {spec.name}.")
-    with open(run / "history.csv", newline="") as file:
-        return described, list(csv.DictReader(file))
+        raise InputError(f"{run} is a run of {described['model']}, not of {spec.name}; name that model or its own run.")
+    strange = sorted({"kvasir", "mr_t1_liver", "chaos_mr"} & set(described["sources"]))
+    if strange:
+        raise InputError(f"{run} learned from {strange[0]}, and livdemo runs on CT; its weights stay in its state.pt.")
+    read_state(run)
+    return described, read_history(run)
 
 
 def _checkpoint(
-    spec: ModelSpec,
-    described: dict[str, Any],
-    history: list[dict[str, str]],
-    model: nn.Module,
-    file: str,
-    content: bytes,
+    spec: ModelSpec, described: Described, history: History, model: nn.Module, content: bytes
 ) -> Checkpoint:
-    last = history[-1]
-    split = described["split"]
-    drawn = sorted(p for p in split["train"] if not p.startswith("volume "))
-    held = sorted(p for p in split["validation"] if not p.startswith("volume "))
-    validation = {key: float(last[key]) for key in ("liver_dice", "liver_dice_per_volume", "tumour_dice")}
+    kept = min(history, key=lambda row: row["validation_loss"]) if described["plan"]["keep"] == "best" else history[-1]
+    held_out = described["slices"]["validation"] > 0
+    validation = {key: kept[key] for key in FIGURES if held_out and key in kept and kept[key] == kept[key]}
+    preprocessing = spec.preprocessing[described["preset"]]
     return Checkpoint(
         model=spec.name,
         title=spec.title,
         preset=described["preset"],
-        file=file,
+        file=f"{spec.name}.ts",
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
         parameters=sum(p.numel() for p in model.parameters()),
-        preprocessing=spec.preprocessing[described["preset"]],
+        preprocessing=type(preprocessing)(**{**vars(preprocessing), "size": described["size"]}),
         labels=spec.labels,
         input_kind=spec.input_kind,
         size_multiple=spec.size_multiple,
         largest_component=True,
-        trained_on=(
-            f"Trained on {described['slices']['train']} CT slices: {len(drawn)} patients with drawn tumours "
-            f"and {len(split['train']) - len(drawn)} volumes with liver masks alone; "
-            f"{len(held)} patients and {len(split['validation']) - len(held)} volumes were held out."
-        ),
-        weak=(
-            f"Learned tumours from {len(drawn)} patients only; tumour Dice on the {len(held)} held-out patients "
-            f"was {validation['tumour_dice']:.2f}, so expect missed tumours."
-        ),
+        trained_on=trained_on(described),
+        weak=weakness(spec, described, validation),
         validation=validation,
         seed=described["seed"],
         commit=_commit(),
-        licence=LICENCE,
+        licence=licence_of(described["sources"]),
         margin=spec.margin,
         sequence=spec.sequence,
         depth=spec.depth[described["preset"]],
@@ -142,99 +135,34 @@ def _commit() -> str:
     return asked.stdout.strip() or "unknown"
 
 
-def _write_golden(checkpoint: Checkpoint, path: Path) -> None:
-    """What the file must give for ever: a phantom slice (H, W) int16 and every fourth logit (K, h, w)."""
-    hu = make_phantom(seed=0).hu
-    hu = hu[len(hu) // 2]
+def write_golden(checkpoint: Checkpoint) -> Path:
+    """What the file must give for ever: NAME.golden.npz with hu int16 (T, D, H, W) and logits (K, h, w)."""
+    depth = {"slice": 1, "slice sequence": checkpoint.sequence}.get(checkpoint.input_kind, checkpoint.depth)
+    first = GOLDEN_SHAPE[0] // 2 - depth // 2
+    phases = checkpoint.phases or ("portal",)
+    volumes = [make_phantom(seed=0, shape=GOLDEN_SHAPE, phase=phase).hu for phase in phases]
+    hu = np.stack([volume[first : first + depth] for volume in volumes])
+    path = weights_folder() / f"{checkpoint.model}.golden.npz"
     np.savez_compressed(path, hu=hu, logits=golden_logits(checkpoint, hu))
+    return path
 
 
 def golden_logits(checkpoint: Checkpoint, hu: np.ndarray) -> np.ndarray:
-    """Logits (K, S/4, S/4) float32 of the loaded file on one slice in HU (H, W)."""
-    image = torch.from_numpy(checkpoint.preprocessing(hu[None]))[:, None]
+    """Logits (K, S/4, S/4) float32 of the loaded file on the middle slice of a block in HU (T, D, H, W).
+
+    T contrast phases (1 for CT), D slices; a z-score takes its statistics from the block itself.
+    """
+    preprocessing = checkpoint.preprocessing
+    pictures = np.stack([preprocessing(phase, zscore_of(phase, preprocessing.window)) for phase in hu], axis=1)
+    image = shaped(torch.from_numpy(pictures)[None], checkpoint.input_kind, checkpoint.margin)  # from (1, D, T, S, S)
     with torch.inference_mode():
         logits = load_model(checkpoint.sha256, "cpu")(image)[0]
+    middle = hu.shape[1] // 2
+    if checkpoint.input_kind == "slice sequence":
+        logits = logits[middle]  # of (T, K, S, S)
+    elif checkpoint.input_kind != "slice":
+        logits = logits[:, middle]  # of (K, D, S, S)
     return logits[:, ::GOLDEN_STRIDE, ::GOLDEN_STRIDE].numpy()
-
-
-def _start(described: dict[str, Any]) -> str:
-    """What the run began with, if not with random weights."""
-    if described["start"] is None:
-        return ""
-    plan = described["start"]["plan"]
-    return (
-        f" It began with the averaged weights of an earlier run on the same split: {plan['epochs']} epochs of "
-        f"{plan['images_per_epoch']} views, up to {plan['learning_rate']}, seed {described['start']['seed']}."
-    )
-
-
-def card(spec: ModelSpec, checkpoint: Checkpoint, described: dict[str, Any], history: list[dict[str, str]]) -> str:
-    """The model card in Markdown, with the Hub's front matter."""
-    plan = described["plan"]
-    minutes = sum(float(row["seconds"]) for row in history) / 60
-    reported = [f"| {r.metric} | {r.value} | {r.unit} | {r.data} | {r.note} |" for r in spec.reported]
-    split = described["split"]
-    return "\n".join(
-        [
-            "---",
-            "library_name: pytorch",
-            "pipeline_tag: image-segmentation",
-            "tags: [medical, ct, liver, torchscript]",
-            "license: other",
-            "---",
-            f"# {spec.title} (`{spec.name}`, {checkpoint.preset} preset)",
-            "",
-            "**For teaching only, not for clinical use.** " + checkpoint.weak,
-            "",
-            spec.idea,
-            "",
-            f"- Source: {spec.source}" + (" (our reading: the paper gives no layer table)" if spec.our_reading else ""),
-            f"- Parameters: {checkpoint.parameters:,}; file `{checkpoint.file}`, {checkpoint.bytes:,} bytes, "
-            f"sha256 `{checkpoint.sha256}`",
-            f"- Input: {checkpoint.preprocessing.describe()}; sizes in multiples of {checkpoint.size_multiple}",
-            f"- From probabilities to labels: {decision_rule(checkpoint)}",
-            f"- Labels: {', '.join(f'{i} {name}' for i, name in enumerate(checkpoint.labels))}",
-            f"- Licence of the weights: {checkpoint.licence}",
-            "",
-            "## Training",
-            "",
-            checkpoint.trained_on,
-            f"Held out: {', '.join(split['validation'])}. On neither side, since they may be patients of both: "
-            f"{', '.join(split['left_out']) or 'none'}.",
-            "",
-            f"{plan['epochs']} epochs of {plan['images_per_epoch']} random views, batch {plan['batch_size']}, AdamW, "
-            f"one cycle up to {plan['learning_rate']}, cross-entropy with tumour weight {plan['tumour_weight']} plus "
-            f"{plan['dice_share']} soft Dice, exponential average of the weights; {minutes:.0f} minutes, "
-            f"seed {checkpoint.seed}, torch {described['versions']['torch']}, commit `{checkpoint.commit[:12]}`."
-            + _start(described),
-            "The paper's recipe was another: "
-            f"{spec.recipe.loss}; {spec.recipe.optimiser}, learning rate {spec.recipe.learning_rate or 'not stated'}, "
-            f"epochs {spec.recipe.epochs or 'not stated'}, batch {spec.recipe.batch_size or 'not stated'}.",
-            "",
-            "## Validation, on the held-out patients",
-            "",
-            "| figure | value |",
-            "|---|---|",
-            f"| liver Dice, all pixels pooled | {checkpoint.validation['liver_dice']:.3f} |",
-            f"| liver Dice, mean over volumes | {checkpoint.validation['liver_dice_per_volume']:.3f} |",
-            f"| tumour Dice, all pixels pooled | {checkpoint.validation['tumour_dice']:.3f} |",
-            "",
-            "Slice by slice, before the largest piece is kept; the last epoch was taken, none was picked.",
-            "",
-            "## Reported by the paper (other data: not comparable)",
-            "",
-            *(
-                ["| metric | value | unit | data | note |", "|---|---|---|---|---|", *reported]
-                if reported
-                else ["No number for this model in the text."]
-            ),
-            "",
-            "## Deviations",
-            "",
-            *(f"- {deviation}" for deviation in spec.deviations),
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":

@@ -279,8 +279,16 @@ def _transunet_sca(preset: Preset) -> nn.Module:
     return TransUNet(attention=True) if preset == "paper" else _classroom(attention=True)
 
 
-def _classroom(attention: bool) -> nn.Module:
+def polyp_network(preset: Preset, attention: bool) -> nn.Module:
+    """S1's second experiment, Kvasir-SEG: RGB in, background and polyp out; 12 transformer layers at paper width."""
+    if preset == "paper":
+        return TransUNet(classes=2, layers=12, attention=attention)
+    return _classroom(attention, classes=2)
+
+
+def _classroom(attention: bool, classes: int = 3) -> nn.Module:
     return TransUNet(
+        classes=classes,
         width=16,
         units=(2, 2, 2),
         hidden=192,

@@ -1,5 +1,11 @@
 """A run on tiny slices: it learns, a kill loses one epoch, and the export is what the app loads."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,107 +13,168 @@ import numpy as np
 import pytest
 import torch
 
-import train.loop
 from livdemo.checkpoints import find_checkpoint, load_model
 from livdemo.errors import InputError
 from livdemo.intensity import Preprocessing
-from livdemo.models import get_model
+from livdemo.models import ModelSpec, get_model
 from livdemo.models.unet import UNet
+from tests.conftest import REPOSITORY
 from tests.train.slice_folder import write_slices
-from train.augment import Augmentation
-from train.data import read_slices, split_by_patient
+from train.cache import Slices, cached_slices
 from train.export import GOLDEN_STRIDE, export, golden_logits
-from train.loop import Plan, Run
+from train.loop import train
+from train.plan import HOUSE, Plan
+from train.run import Run, exported_weights, read_state
+from train.sources import find_scans
+from train.split import hold_out
 
-PLAN = Plan(
-    epochs=3,
-    images_per_epoch=32,
-    batch_size=8,
-    average=0.8,
-    augmentation=Augmentation(crop=64, zoom=(0.9, 1.1), noise_hu=5, narrow_share=0, gain=(0.9, 1.1)),
-)
+PLAN = replace(HOUSE, epochs=3, slices_per_epoch=32, average=0.8, augmentation="s4")
+MakeRun = Callable[..., Run]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_slices(tmp_path_factory.mktemp("data"))
+def slices(tmp_path_factory: pytest.TempPathFactory) -> Slices:
+    root = write_slices(tmp_path_factory.mktemp("data"))
+    return cached_slices(find_scans(root), tmp_path_factory.mktemp("cache"), 64)
+
+
+def small(name: str) -> ModelSpec:
+    """A very small U-Net under the name of the real one."""
+    spec = get_model(name)
+    return replace(
+        spec,
+        architecture=lambda preset: UNet(widths=(4, 8), norm=True, classes=len(spec.labels)),
+        preprocessing={"classroom": Preprocessing(spec.preprocessing["classroom"].window, size=64)},
+    )
 
 
 @pytest.fixture
-def make_run(data: Path, tmp_path: Path):
-    """Runs of a very small U-Net under the name of the real one."""
-    spec = replace(
-        get_model("unet64"),
-        architecture=lambda preset: UNet(widths=(4, 8), norm=True),
-        preprocessing={"classroom": Preprocessing(get_model("unet64").preprocessing["classroom"].window, size=64)},
-    )
-    slices = read_slices(data)
-    split = split_by_patient(slices, ("A",), 3, 0)
+def make_run(slices: Slices, tmp_path: Path) -> MakeRun:
+    split = hold_out(slices, ("A",), 3, 0)
 
-    def make(name: str, plan: Plan = PLAN) -> Run:
-        return Run(spec, "classroom", plan, slices, split, 7, tmp_path / name)
+    def make(name: str, plan: Plan = PLAN, model: str = "unet64") -> Run:
+        return Run(small(model), "classroom", plan, slices, split, 7, tmp_path / name)
 
     return make
 
 
-def test_it_learns_the_bright_disc(make_run) -> None:
-    plan = replace(PLAN, epochs=24, learning_rate=1e-2)
-    last = train.loop.train(make_run("learns", plan))
+def test_it_learns_the_bright_disc(make_run: MakeRun) -> None:
+    last = train(make_run("learns", replace(PLAN, epochs=24, learning_rate=1e-2)))
     assert last["liver_dice"] > 0.8
     assert last["validation_volumes"] == 3
 
 
-def test_a_killed_run_goes_on_to_the_same_result(make_run, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = make_run("whole")
-    train.loop.train(whole)
-
-    broken = make_run("broken")
-    genuine = train.loop._one_epoch
-
-    def killed_in_the_second_epoch(run: Run, epoch: int, *rest: object) -> float:
-        loss = genuine(run, epoch, *rest)
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return loss
-
-    monkeypatch.setattr(train.loop, "_one_epoch", killed_in_the_second_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        train.loop.train(broken)
-    monkeypatch.setattr(train.loop, "_one_epoch", genuine)
-    train.loop.train(broken, resume=True)
-
-    states = [torch.load(run.out / "state.pt", weights_only=True) for run in (whole, broken)]
-    assert all(torch.equal(states[0]["average"][k], states[1]["average"][k]) for k in states[0]["average"])
-    assert [row["loss"] for row in states[0]["history"]] == [row["loss"] for row in states[1]["history"]]
+def test_a_two_label_network_learns_the_union(make_run: MakeRun) -> None:
+    last = train(make_run("union", replace(PLAN, epochs=24, learning_rate=1e-2), "unet_liver"))
+    assert last["liver_dice"] > 0.8
+    assert "tumour_dice" not in last
 
 
-def test_a_folder_with_a_run_is_not_overwritten(make_run) -> None:
+def test_a_killed_process_goes_on_to_the_same_result(make_run: MakeRun, tmp_path: Path) -> None:
+    """kill -9 of the real command, in the middle of an epoch, and the same command with --resume."""
+    data = write_slices(tmp_path / "data")
+    command = [sys.executable, "-m", "train", "unet64", "--data", str(data), "--size", "32", "--hold-out", "A"]
+    command += ["--recipe", "house", "--fast", "--epochs", "3", "--cache", str(tmp_path / "cache")]
+    # 1,024 slices an epoch would take seconds; a plan of few is set from outside the command line.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    small_plan = "import train.plan as p; p.FAST_SLICES_PER_EPOCH = 64; import sys; from train.__main__ import main; "
+    command[1:3] = ["-c", small_plan + "sys.exit(main(sys.argv[1:]))"]
+
+    def run(out: Path, *more: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*command, "--out", str(out), *more], cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL
+        )
+
+    assert run(tmp_path / "whole").wait() == 0
+    broken = run(tmp_path / "broken")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "broken" / "state.pt").exists():
+        assert broken.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(broken.pid, signal.SIGKILL)
+    assert broken.wait() == -signal.SIGKILL
+    assert run(tmp_path / "broken", "--resume").wait() == 0
+
+    whole, resumed = (read_state(tmp_path / name) for name in ("whole", "broken"))
+    assert len(whole["history"]) == 3
+    assert all(torch.equal(whole["average"][k], resumed["average"][k]) for k in whole["average"])
+    assert [row["loss"] for row in whole["history"]] == [row["loss"] for row in resumed["history"]]
+
+
+def test_two_processes_share_the_work(tmp_path: Path) -> None:
+    """Two CPU processes end with the same weights, written once. torchrun, since accelerate needs MPI to start them."""
+    data = write_slices(tmp_path / "data")
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command += ["train", "unet64", "--data", str(data), "--size", "32", "--hold-out", "A", "--epochs", "1", "--fast"]
+    command += ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "ACCELERATE_USE_CPU": "1"}
+    done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    state = read_state(tmp_path / "run")
+    assert len(state["history"]) == 1
+    assert np.isfinite(state["history"][0]["loss"])
+
+
+def test_a_folder_with_a_run_is_not_overwritten(make_run: MakeRun) -> None:
     run = make_run("once", replace(PLAN, epochs=1))
-    train.loop.train(run)
+    train(run)
     with pytest.raises(InputError, match="--resume"):
-        train.loop.train(run)
+        train(run)
     with pytest.raises(InputError, match="another run: plan differ"):
-        train.loop.train(replace(run, plan=PLAN), resume=True)
+        train(replace(run, plan=PLAN), resume=True)
+    with pytest.raises(InputError, match="another run: model"):
+        train(replace(run, spec=small("unet_liver")), resume=True)
 
 
-def test_draws_keep_the_asked_shares(make_run) -> None:
-    run = make_run("draws", replace(PLAN, union_share=0.25))
-    drawn = train.loop._draw(run, 4000, np.random.default_rng(0))
-    assert (~run.slices.full[drawn]).mean() == pytest.approx(0.25, abs=0.03)
-    assert set(run.slices.patient[drawn]).isdisjoint(run.split.validation)
+def test_a_state_cut_short_is_said_so(make_run: MakeRun) -> None:
+    run = make_run("cut", replace(PLAN, epochs=1))
+    train(run)
+    whole = (run.out / "state.pt").read_bytes()
+    (run.out / "state.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cut short"):
+        train(run, resume=True)
 
 
-def test_export_gives_what_training_had(make_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_last_whole_epoch(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run("full", replace(PLAN, epochs=1))
+    train(run)
+    before = (run.out / "state.pt").read_bytes()
+    longer = replace(run, plan=replace(PLAN, epochs=1), out=run.out)
+
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", no_room)
+    from train.run import save_state
+
+    with pytest.raises(InputError, match="disk is full"):
+        save_state(longer.out, {"model": {}}, [{"epoch": 0}])
+    assert (run.out / "state.pt").read_bytes() == before
+
+
+def test_the_best_epoch_is_kept_and_stopping_is_early(make_run: MakeRun) -> None:
+    plan = replace(PLAN, epochs=12, average=None, schedule="plateau", plateau=(0.5, 0), keep="best", stop_after=2)
+    run = make_run("best", replace(plan, learning_rate=0.05, optimiser="sgd", momentum=0.9))
+    train(run)
+    state = read_state(run.out)
+    losses = [row["validation_loss"] for row in state["history"]]
+    assert state["best"]["epoch"] == int(np.argmin(losses))
+    assert len(losses) == min(int(np.argmin(losses)) + 3, 12)
+    kept = exported_weights(run.out)
+    assert all(torch.equal(kept[k], state["best"]["weights"][k]) for k in kept)
+
+
+def test_export_gives_what_training_had(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIVDEMO_WEIGHTS", str(tmp_path / "weights"))
-    run = make_run("export", replace(PLAN, epochs=1))
-    train.loop.train(run)
+    run = make_run("export", replace(PLAN, epochs=1).fast())
+    train(run)
     export(run.spec, run.out)
 
     checkpoint = find_checkpoint("unet64")
     assert checkpoint.preprocessing == run.spec.preprocessing["classroom"]
-    state = torch.load(run.out / "state.pt", weights_only=True)["average"]
     model = UNet(widths=(4, 8), norm=True)
-    model.load_state_dict({k.removeprefix("module."): v for k, v in state.items() if k.startswith("module.")})
+    model.load_state_dict(exported_weights(run.out))
     x = torch.rand(1, 1, 64, 64)
     with torch.inference_mode():
         assert load_model(checkpoint.sha256, "cpu")(x) == pytest.approx(model.eval()(x), abs=2e-2)
@@ -117,10 +184,16 @@ def test_export_gives_what_training_had(make_run, tmp_path: Path, monkeypatch: p
     assert golden_logits(checkpoint, golden["hu"]) == pytest.approx(golden["logits"], abs=1e-4)
     card = (tmp_path / "weights" / "unet64.md").read_text()
     assert "not for clinical use" in card
+    assert "Shortened for a classroom machine" in card
     assert checkpoint.sha256 in card
+    assert (tmp_path / "weights" / "unet64.curves.png").stat().st_size > 5000
     assert (run.out / "unet64.safetensors").exists()
 
 
-def test_export_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no finished epoch"):
+def test_export_of_nothing_or_of_another_model(make_run: MakeRun, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no run folder"):
         export(get_model("unet64"), tmp_path)
+    run = make_run("other", replace(PLAN, epochs=1))
+    train(run)
+    with pytest.raises(InputError, match="a run of unet64, not of sfan"):
+        export(get_model("sfan"), run.out)

@@ -1,0 +1,90 @@
+"""How a run goes: the paper's own recipe (in train/NAME.py), or the one protocol that is the same for all.
+
+PAPER   in each train/NAME.py: what the paper states; where it is silent, what PAPERS.md chose for it
+HOUSE   here: the same budget, sampling, augmentation and optimiser for every model, so that a table of
+        results says something about the models
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Optimiser = Literal["adam", "adamw", "adagrad", "sgd"]
+Schedule = Literal["constant", "one-cycle", "plateau"]
+
+FAST_SLICES_PER_EPOCH = 1024
+FAST_EPOCHS = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a run that is neither the model nor the data nor the seed."""
+
+    recipe: str  # "paper" or "house": it stands in the card
+    epochs: int
+    batch_size: int  # items; an item is a slice, or a sequence or block of slices
+    learning_rate: float
+    optimiser: Optimiser
+    loss: str  # of train.losses.LOSSES
+    augmentation: str  # of train.augment.AUGMENTATIONS
+    slices_per_epoch: int | None = None  # network slices, blocks counted with all theirs; None: each slice once
+    weight_decay: float = 0.0
+    momentum: float = 0.0  # of SGD
+    schedule: Schedule = "constant"
+    warm_up: float = 0.1  # share of a one-cycle schedule in which the rate rises
+    plateau: tuple[float, int] = (0.5, 5)  # the rate is multiplied by the first after so many epochs without progress
+    stop_after: int | None = None  # epochs without progress of the validation loss: early stopping
+    frozen_epochs: int = 0  # the first epochs, with the encoder held still (fastai's fine_tune)
+    encoder_rate: float = 1.0  # the encoder's learning rate as a share of the head's (discriminative rates)
+    average: float | None = None  # decay per step of an exponential average of the weights; None: none
+    keep: Literal["last", "best"] = "last"  # which epoch is exported: the last, or the one of least validation loss
+    union_share: float | None = None  # of the items are slices where only the union is drawn; None: as they come
+    tumour_share: float = 0.6  # of the fully drawn items show a tumour (only with union_share)
+    painted: float = 0.0  # share of the CT items into which synthetic tumours are painted (train/synthetic_tumours.py)
+    clip: float | None = None  # largest norm of the gradient
+    pretext_slices: int = 0  # DTAN's encoder learns a pretext task on so many views before it is frozen
+    bf16: bool = False
+    shortened: str = ""  # what --fast or --epochs took away, one sentence for the card
+
+    def fast(self) -> "Plan":
+        """The same recipe within a classroom machine's reach: at most 10 epochs of 1,024 slices."""
+        epochs = min(self.epochs, FAST_EPOCHS)
+        asked = "every training slice" if self.slices_per_epoch is None else f"{self.slices_per_epoch} slices"
+        return replace(
+            self,
+            epochs=epochs,
+            slices_per_epoch=min(self.slices_per_epoch or FAST_SLICES_PER_EPOCH, FAST_SLICES_PER_EPOCH),
+            frozen_epochs=min(self.frozen_epochs, epochs - 1),
+            pretext_slices=min(self.pretext_slices, 2 * FAST_SLICES_PER_EPOCH),
+            shortened=(
+                f"Shortened for a classroom machine (--fast): {epochs} epochs of at most {FAST_SLICES_PER_EPOCH} "
+                f"slices instead of {self.epochs} of {asked}."
+            ),
+        )
+
+    def with_epochs(self, epochs: int) -> "Plan":
+        """Another number of epochs, which the card then names."""
+        said = f"{epochs} epochs were asked for instead of the recipe's {self.epochs}."
+        return replace(
+            self,
+            epochs=epochs,
+            frozen_epochs=min(self.frozen_epochs, epochs - 1),
+            shortened=f"{self.shortened} {said}".strip(),
+        )
+
+
+HOUSE = Plan(
+    recipe="house",
+    epochs=10,
+    slices_per_epoch=1024,
+    batch_size=8,
+    learning_rate=2e-3,
+    optimiser="adamw",
+    weight_decay=1e-4,
+    loss="house",
+    augmentation="house",
+    schedule="one-cycle",
+    average=0.99,
+    union_share=0.35,
+    clip=2.0,
+    pretext_slices=4096,
+)
