@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--recipe", choices=("paper", "house"), default="paper", help="the paper's own, or the same for all models")
     add("--fast", action="store_true", help="shorten the recipe for a classroom machine; the card says so")
     add("--epochs", type=int, help="instead of the recipe's own number")
+    add("--painted", type=float, help="share of the CT items into which synthetic tumours are painted")
     add("--size", type=int, help="side of the network's input in pixels, instead of the preset's")
     add("--seed", type=int, default=0)
     sides = parser.add_mutually_exclusive_group()
@@ -163,6 +164,10 @@ def _plan(asked: argparse.Namespace, paper: Plan | None) -> Plan:
         if asked.epochs < 1:
             raise InputError(f"--epochs {asked.epochs}: at least one is needed.")
         plan = plan.with_epochs(asked.epochs)
+    if asked.painted is not None:
+        if not 0 <= asked.painted <= 1:
+            raise InputError(f"--painted {asked.painted}: a share lies between 0 and 1.")
+        plan = replace(plan, painted=asked.painted)
     return replace(plan, bf16=asked.bf16)
 
 
