@@ -88,10 +88,12 @@ def compare(
     inference: Inference = PLAIN,
     untrained: Mapping[str, nn.Module] = MappingProxyType({}),
     curves: bool = False,
+    quantised: bool = False,
 ) -> Iterator[Progress | Result]:
     """Run the models one after the other on the case. Raises InputError as loading and devices do.
 
     curves: keep the probabilities, 6 bytes a voxel, and work out precision against recall from them.
+    quantised: keep them as bytes of the box around the liver, for other rules without another run (rescoring.py).
     untrained: networks by model name for rows of the list that have no file (livdemo/models/untrained.py).
     """
     total = len(checkpoints) * len(case.volume.hu) * inference.passes
@@ -102,7 +104,7 @@ def compare(
         predictor = Predictor(checkpoint, device, inference, untrained.get(checkpoint.model))
         if checkpoint.phases and phases is None and case.load_phases is not None:
             phases = case.load_phases()
-        assembly = Assembly(predictor, case.volume, keep_probabilities=curves)
+        assembly = Assembly(predictor, case.volume, curves, quantised)
         for finished in predictor.stream(case.volume, phases):
             assembly.add(finished)
             done += 1
