@@ -29,6 +29,7 @@ from livdemo.metrics import (
 )
 from livdemo.metrics.lesions import LesionReport, lesion_ledger
 from livdemo.predictor import PLAIN, Assembly, Inference, Prediction, Predictor
+from livdemo.rescoring import Rule, relabel
 from livdemo.volume import Volume
 
 
@@ -126,6 +127,18 @@ def score(case: Case, prediction: Prediction) -> Result:
     found = (1 - prediction.probabilities[0], *prediction.probabilities[2:])
     curves = tuple(precision_recall(p, case.reference > label) for label, p in enumerate(found))
     return Result(prediction, replace(scores, curves=curves))
+
+
+def rescore(case: Case, result: Result, rule: Rule) -> Result:
+    """The result that another rule makes of the same probabilities, without running the network again.
+
+    ValueError when they were not kept (compare(..., quantised=True)).
+    """
+    prediction = result.prediction
+    if prediction.quantised is None:
+        raise ValueError(f"{prediction.checkpoint.model}: its probabilities were not kept")
+    label_map = relabel(prediction.quantised, case.volume.spacing_mm, rule)
+    return score(case, replace(prediction, label_map=label_map, rule=rule.describe()))
 
 
 def score_maps(
