@@ -70,7 +70,7 @@ def write_run(case: Case, prediction: Prediction) -> Path:
     handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, allow_pickle=False, **arrays)
         os.replace(beside, path)
     except BaseException:
         Path(beside).unlink(missing_ok=True)

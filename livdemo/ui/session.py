@@ -3,15 +3,13 @@
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from livdemo.cases import Case
 from livdemo.comparison import Result
 from livdemo.metrics import LabelMetrics, SliceMetrics
-
-NO_RESULTS: Mapping[str, Result] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +19,9 @@ class Session:
     folder: Path
     case: Case
     result: Result | None = None  # of the steps: what ran there last
-    results: Mapping[str, Result] = NO_RESULTS  # of the wall, by model, each with its own rule and asked plainly
+    results: Mapping[str, Result] = field(
+        default_factory=dict
+    )  # of the wall, by model, each with its own rule and asked plainly
     built_in: bool = False  # a case of the catalogue, whose runs may be kept for the next visitor
 
     def with_result(self, result: Result) -> "Session":

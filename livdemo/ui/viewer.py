@@ -104,7 +104,9 @@ def _template(histogram: bool) -> str:
     template = (_HERE / "viewer.html").read_text("utf-8").replace("<!--presets-->", presets)
     if histogram:
         return template
-    template = template.replace('class="lv-icon lv-fold" aria-expanded="true"', 'class="lv-icon lv-fold" aria-expanded="false"')
+    template = template.replace(
+        'class="lv-icon lv-fold" aria-expanded="true"', 'class="lv-icon lv-fold" aria-expanded="false"'
+    )
     return template.replace('<div class="lv-histogram">', '<div class="lv-histogram" hidden>')
 
 

@@ -1,7 +1,7 @@
 """What stands on the wall: models, their consensus, and maps of where they agree; from a visitor's results to panes.
 
-    standing = arrange(session, chosen, extras, adjustment, before)    # scores what is new, keeps what is not
-    panes = panes_of(session, chosen, standing)
+standing = arrange(session, chosen, extras, adjustment, before)    # scores what is new, keeps what is not
+panes = panes_of(session, chosen, standing)
 """
 
 import math
@@ -158,10 +158,11 @@ def provenance_of(prediction: Prediction) -> str:
     """A few lines for hovering: weights, training, input, rule, time."""
     checkpoint = prediction.checkpoint
     weights = f"{checkpoint.file}, sha256 {checkpoint.sha256[:12]}…" if checkpoint.sha256 else "random weights"
+    millions = checkpoint.parameters / 1e6
     memory = "of the whole process" if prediction.device == "cpu" else "of the GPU"
     return "\n".join(
         (
-            f"{checkpoint.title}, {checkpoint.preset} preset, {checkpoint.parameters / 1e6:.2f} M parameters: {weights}",
+            f"{checkpoint.title}, {checkpoint.preset} preset, {millions:.2f} M parameters; {weights}.",
             checkpoint.trained_on,
             f"Fed with {checkpoint.preprocessing.describe()}.",
             f"{prediction.rule[:1].upper()}{prediction.rule[1:]}.",
