@@ -41,9 +41,11 @@ SECONDS_BETWEEN_PICTURES = 0.7  # how often a running model's slices are sent to
 SMALLEST_ML = 5.0  # upper end of the slider
 COMPONENTS = {"paper": None, "on": True, "off": False}
 
-QUESTION = """### Who is right, and where?
-Every picture shows the same slice. The figures above each are its Dice in this slice and, after *3D*, in the whole
-volume. *Errors* shows what a model adds (hatched) and what it misses (dotted)."""
+QUESTION = """### Who is right, and where?"""
+
+READING = """All pictures show the same slice. Above each stands its Dice in this slice and, after *3D*, in the whole
+volume. *Errors* shows what a model adds (hatched) and what it misses (dotted). Hover over a name to see where it comes
+from."""
 
 RULE = """The networks have said how probable liver and tumour are. A *rule* makes labels of that. Move it, and
 pictures and scores follow at once: nothing runs again."""
@@ -78,7 +80,13 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
         status = gr.HTML("", elem_id="wall-status", apply_default_css=False)
     message = gr.HTML("", elem_id="wall-message", elem_classes="message", apply_default_css=False)
     viewer = ct_viewer(elem_id="wall-viewer", histogram=False)
+    gr.Markdown(READING, elem_classes="note")
     strip = slice_strip(elem_id="strip")
+    others = len(chosen[1].choices)
+    title = f"{others} models that are not trained yet"
+    with gr.Accordion(title, open=False, visible=bool(others), elem_id="untrained", elem_classes="choices"):
+        gr.Markdown("Their weights are random: they run, and show how fast they are, but their masks mean nothing.")
+        chosen[1].render()
     with gr.Accordion("Another rule: thresholds and clean-up, without running again", open=False, elem_id="rule"):
         sliders, reset = _rule_panel()
     gr.Markdown("### Scores")
@@ -130,26 +138,28 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
 
 
 def _model_panel() -> list[Any]:
-    """Trained models, untrained ones, and what to show beside them."""
+    """Trained models, untrained ones, and what to show beside them, each group in the width it needs."""
     choices = model_choices()
     trained = [(choice.title, choice.name) for choice in choices if choice.trained]
     others = [(choice.title, choice.name) for choice in choices if not choice.trained]
-    models = gr.CheckboxGroup(
-        trained,
-        value=[name for _, name in trained],
-        label="Models",
-        elem_id="wall-models",
-        visible=bool(trained),
-    )
-    with gr.Accordion(f"Not trained yet ({len(others)})", open=not trained, visible=bool(others), elem_id="untrained"):
-        gr.Markdown("Their weights are random: they run, and show how fast they are, but their masks mean nothing.")
-        untrained = gr.CheckboxGroup(others, value=[], label="Untrained models", show_label=False)
-    extras = gr.CheckboxGroup(
-        [(title, name) for name, title in EXTRAS.items()],
-        value=list(FIRST_EXTRAS),
-        label="Beside them (all but the last need two models)",
-        elem_id="wall-extras",
-    )
+    with gr.Row(elem_classes="choices"):
+        models = gr.CheckboxGroup(
+            trained,
+            value=[name for _, name in trained],
+            label="Models",
+            elem_id="wall-models",
+            visible=bool(trained),
+            min_width=300,
+        )
+        extras = gr.CheckboxGroup(
+            [(title, name) for name, title in EXTRAS.items()],
+            value=list(FIRST_EXTRAS),
+            label="Together (all but the last need two models)",
+            elem_id="wall-extras",
+            min_width=300,
+        )
+    # Rendered further below, where those who want it look for it.
+    untrained = gr.CheckboxGroup(others, value=[], label="Untrained models", show_label=False, render=False)
     return [models, untrained, extras]
 
 
@@ -175,7 +185,7 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
         )
         gated = gr.Checkbox(gate, label="Tumour only inside the liver")
         filled = gr.Checkbox(holes, label="Fill holes in each slice")
-        back = gr.Button("As the paper has it", scale=0, min_width=190)
+        back = gr.Button("As the paper has it", scale=0, min_width=210)
     return [from_liver, from_tumour, kept, gated, filled, dropped], back
 
 
@@ -224,7 +234,12 @@ def _asked(session: Session, models: object, untrained: object, extras: object, 
 
 def enter_wall(place: str, session: Session | None, standing: Standing | None, *controls: object) -> list[Any]:
     """The visitor comes to the wall, chooses models or opens a case: what others have run is there at once."""
-    if place != "compare" or session is None:
+    if session is None:
+        return [gr.skip()] * 8
+    if place != "compare":  # the visitor still looks at the case: score meanwhile what others have run on it
+        for choice in model_choices():
+            if session.built_in and choice.trained:
+                kept_result(session.case.name, choice.name)
         return [gr.skip()] * 8
     asked = _asked(session, *controls)
     found = {}

@@ -29,6 +29,7 @@ ONE_CASE = (
     f"Whether a difference could be chance is tested from {MIN_CASES} cases on (python -m livdemo evaluate), so "
     "nothing here is marked as not significantly worse."
 )
+LABELS = ("liver", "tumour")
 NOTHING_YET = "<p class='empty'>The figures of all models stand here once one has run.</p>"
 NO_REFERENCE = "<p class='note'>This case has no reference, so there are no scores: volumes, time and memory only.</p>"
 
@@ -52,9 +53,9 @@ def figure_table(**kwargs: Any) -> gr.HTML:
 
 
 def _metric_column(case: Case, index: int, name: str) -> Column:
-    """A figure of LabelMetrics of the liver (index 0) or the tumour (1)."""
-    known = case.volume.spacing_known
-    definition = DEFINITIONS[name]
+    """A figure of LabelMetrics of the liver (index 0) or the tumour (1); its unit stands in the head."""
+    definition, known = DEFINITIONS[name], case.volume.spacing_known
+    unit = (definition.unit if known else "voxels") if definition.unit else ""
 
     def value(entry: Entry) -> float:
         if entry.scores is None or index >= len(entry.scores.metrics):
@@ -64,10 +65,11 @@ def _metric_column(case: Case, index: int, name: str) -> Column:
     def text(entry: Entry) -> str:
         if entry.scores is None or index >= len(entry.scores.metrics):
             return "n/a"
-        return format_metric(entry.scores.metrics[index], name, known)
+        words = format_metric(entry.scores.metrics[index], name, known)
+        return words.removesuffix(f" {unit}") if unit else words
 
     meaning = f"{definition.sentence} ({definition.source})"
-    return Column(("liver", "tumour")[index], definition.title, definition.better, meaning, value, text)
+    return Column(LABELS[index], f"{definition.title} {unit}".strip(), definition.better, meaning, value, text)
 
 
 def _volume_column(case: Case, label: str, least: int) -> Column:
@@ -84,14 +86,14 @@ def _volume_column(case: Case, label: str, least: int) -> Column:
         if math.isnan(volume) or not known:
             return "n/a"
         change = "" if math.isnan(truth) or truth == 0 else f" <small>{_signed(volume / truth - 1)}</small>"
-        return f"{_ml(volume)} mL{change}"
+        return f"{_ml(volume)}{change}"
 
     reference = "" if math.isnan(truth) or not known else f" Reference: {_ml(truth)} mL."
-    return Column(label, "Volume", "", f"{DEFINITIONS['volume_ml'].sentence}{reference}", value, text)
+    return Column(label, "Volume mL", "", f"{DEFINITIONS['volume_ml'].sentence}{reference}", value, text)
 
 
 def _ml(volume: float) -> str:
-    return f"{volume:.0f}" if volume >= 100 else f"{volume:.1f}"
+    return f"{volume:.0f}" if volume >= 100 else f"{volume:.1f}" if volume >= 1 else f"{volume:.2f}"
 
 
 def _signed(share: float) -> str:
@@ -114,10 +116,10 @@ def _lesion_columns() -> list[Column]:
     def alarms_text(entry: Entry) -> str:
         return "n/a" if math.isnan(alarms(entry)) else f"{alarms(entry):.0f}"
 
-    meaning = "Predicted tumours that are matched to no lesion of the reference."
+    meaning = "False alarms: predicted tumours that are matched to no lesion of the reference."
     return [
         Column("tumour", "Found", "higher", f"Lesions of the reference. {LESION_COLUMNS['found']}", found, found_text),
-        Column("tumour", "False alarms", "lower", meaning, alarms, alarms_text),
+        Column("tumour", "Alarms", "lower", meaning, alarms, alarms_text),
     ]
 
 
@@ -126,7 +128,7 @@ def _run_columns() -> list[Column]:
         return entry.prediction.seconds if entry.prediction else math.nan
 
     def seconds_text(entry: Entry) -> str:
-        return f"{entry.prediction.seconds:.1f} s" if entry.prediction else "n/a"
+        return f"{entry.prediction.seconds:.1f}" if entry.prediction else "n/a"
 
     def memory(entry: Entry) -> float:
         return entry.prediction.peak_memory_mb if entry.prediction else math.nan
@@ -134,13 +136,13 @@ def _run_columns() -> list[Column]:
     def memory_text(entry: Entry) -> str:
         if entry.prediction is None:
             return "n/a"
-        return f"{entry.prediction.peak_memory_mb / 1024:.1f} GB <small>{entry.prediction.device.upper()}</small>"
+        return f"{entry.prediction.peak_memory_mb / 1024:.1f} <small>{entry.prediction.device.upper()}</small>"
 
     took = "Preparing, network and way back to the CT's grid, for the whole volume; loading the model not counted."
     held = "Highest memory use: of the whole server process on a CPU, of the GPU's memory on a GPU."
     return [
-        Column("run", "Time", "lower", took, seconds, seconds_text),
-        Column("run", "Memory", "lower", held, memory, memory_text),
+        Column("run", "Time s", "lower", took, seconds, seconds_text),
+        Column("run", "Memory GB", "lower", held, memory, memory_text),
     ]
 
 
@@ -220,54 +222,63 @@ def lesion_table(case: Case, entries: Sequence[Entry], volume_key: str) -> str:
         return ""
     reports = [entry.scores.lesions for entry in asked if entry.scores and entry.scores.lesions]
     known = case.volume.spacing_known
-    heads = "".join(
-        f"<th scope='col' title='{_e(LESION_COLUMNS['dice'])}'>{_e(entry.title)}"
-        f"{f' <small>{_e(entry.note)}</small>' if entry.note else ''}</th>"
-        for entry in asked
-    )
+    heads = "".join(f"<th scope='col' title='{_e(LESION_COLUMNS['dice'])}'>{_e(entry.title)}</th>" for entry in asked)
     rows = []
     for number, lesion in enumerate(reports[0].reference):
         matches = [report.matches[number] for report in reports]
         cells = "".join(
             f"<td class='{'found' if match.found else 'missed'}' data-title='{_e(entry.title)}'>"
-            f"{f'found, Dice {match.dice:.2f}' if match.found else 'missed'}</td>"
+            f"{f'{match.dice:.2f}' if match.found else 'missed'}</td>"
             for entry, match in zip(asked, matches, strict=True)
         )
         rows.append(_lesion_row(f"Lesion {lesion.number}", lesion, known, cells))
-    for index, (entry, report) in enumerate(zip(asked, reports, strict=True)):
-        for lesion in report.false_positives:
-            cells = "".join(
-                f"<td class='missed' data-title='{_e(entry.title)}'>false alarm</td>" if k == index else "<td></td>"
-                for k in range(len(asked))
-            )
-            rows.append(_lesion_row(f"False alarm {lesion.number}", lesion, known, cells))
+    ledger = "<p class='note'>The reference has no tumour.</p>"
+    if rows:
+        ledger = _ledger(volume_key, "Lesion", heads, rows) + (
+            "<p class='note'>Per model the Dice of a lesion that it found, or missed. A row jumps to its slice. "
+            "Lesions are connected pieces of tumour; one is found when a predicted piece overlaps it with an IoU of "
+            f"at least {reports[0].min_iou:g}.</p>"
+        )
+    return ledger + _alarms(asked, volume_key, known)
+
+
+def _alarms(asked: Sequence[Entry], volume_key: str, known: bool) -> str:
+    """What each model invented, folded away: there may be many."""
+    counts, rows = [], []
+    for entry in asked:
+        report = entry.scores.lesions if entry.scores else None
+        invented = report.false_positives if report else ()
+        counts.append(f"{_e(entry.title)} {len(invented)}")
+        rows += [_lesion_row(_e(entry.title), lesion, known, "") for lesion in invented]
     if not rows:
-        return "<p class='note'>The reference has no tumour, and no model invented one.</p>"
+        return "<p class='note'>No false alarms.</p>"
+    table = _ledger(volume_key, "False alarm of", "", rows)
+    return f"<details class='alarms'><summary>False alarms: {', '.join(counts)}</summary>{table}</details>"
+
+
+def _ledger(volume_key: str, first: str, heads: str, rows: Sequence[str]) -> str:
     named = (
         ("Slice", "The axial slice where its area is largest."),
-        ("Volume", LESION_COLUMNS["volume_ml"]),
-        ("Diameter", LESION_COLUMNS["diameter_mm"]),
-        ("Density", LESION_COLUMNS["mean_hu"]),
-        ("Contrast", LESION_COLUMNS["contrast_hu"]),
+        ("Volume mL", LESION_COLUMNS["volume_ml"]),
+        ("Diameter mm", LESION_COLUMNS["diameter_mm"]),
+        ("Density HU", LESION_COLUMNS["mean_hu"]),
+        ("Contrast HU", LESION_COLUMNS["contrast_hu"]),
     )
     fixed = "".join(f"<th scope='col' title='{_e(meaning)}'>{title}</th>" for title, meaning in named)
     return (
         f"<div class='wide'><table class='figures ledger' data-key='{_e(volume_key)}'><thead><tr>"
-        f"<th scope='col'>Lesion</th>{fixed}{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        "<p class='note'>A row jumps to its slice. Lesions are connected pieces of tumour; one is found when a "
-        f"predicted piece overlaps it with an IoU of at least {reports[0].min_iou:g}.</p>"
+        f"<th scope='col'>{first}</th>{fixed}{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
 def _lesion_row(name: str, lesion: Lesion, known: bool, cells: str) -> str:
     z, y, x = lesion.centre
-    sizes = (f"{_ml(lesion.volume_ml)} mL", f"{lesion.diameter_mm:.0f} mm") if known else ("n/a", "n/a")
     figures = (
         ("Slice", str(lesion.slice_index + 1)),
-        ("Volume", sizes[0]),
-        ("Diameter", sizes[1]),
-        ("Density", _hu(lesion.mean_hu)),
-        ("Contrast", _hu(lesion.contrast_hu)),
+        ("Volume mL", _ml(lesion.volume_ml) if known else "n/a"),
+        ("Diameter mm", f"{lesion.diameter_mm:.0f}" if known else "n/a"),
+        ("Density HU", _hu(lesion.mean_hu)),
+        ("Contrast HU", _hu(lesion.contrast_hu)),
     )
     fixed = "".join(f"<td data-title='{title}'>{text}</td>" for title, text in figures)
     return (
@@ -277,7 +288,7 @@ def _lesion_row(name: str, lesion: Lesion, known: bool, cells: str) -> str:
 
 
 def _hu(value: float) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.0f} HU".replace("-", "−")
+    return "n/a" if math.isnan(value) else f"{value:.0f}".replace("-", "−")
 
 
 # ------------------------------------------------------------------------------------------------- tissues

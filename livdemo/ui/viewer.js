@@ -7,6 +7,7 @@
 
 const QUIET_MS = 150;  // the server hears of a slice or window after this long without a further change
 const MAX_ZOOM = 24;
+const TIGHT = 250;  // a pane narrower than this has its Dice in two lines
 const NARROW = 560;  // CSS pixels: below, viewer.css shows the tabs
 const LABEL_NAMES = ["background", "liver", "tumour"];
 const HINT = matchMedia("(any-pointer: coarse)").matches
@@ -293,6 +294,7 @@ function layOut() {
   const columns = shown === null ? columnsFor(count, ui.grid.clientWidth) : 1;
   ui.grid.style.setProperty("--lv-columns", String(columns));
   ui.grid.classList.toggle("lv-alone", columns === 1);
+  root.dataset.tight = ui.grid.clientWidth / columns < TIGHT ? "1" : "0";
   ui.tabs.hidden = count < 2;
   for (const tab of ui.tabs.children) tab.setAttribute("aria-pressed", String(tab.dataset.pane === (shown ?? "")));
   root.dataset.enlarged = shown ?? "";

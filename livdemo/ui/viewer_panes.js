@@ -77,9 +77,9 @@ function describePane(pane, given, scored) {
   }
 }
 
-// As few rows as fit with panes of a useful width, and rows as even as possible. Many panes may be smaller.
+// As few rows as fit with panes of a useful width, and rows as even as possible.
 function columnsFor(count, width) {
-  const useful = width < NARROW ? 130 : count > 6 ? 160 : 210;
+  const useful = width < NARROW ? 130 : 200;
   const most = Math.max(1, Math.floor(width / useful));
   const rows = Math.ceil(count / most);
   return Math.ceil(count / rows);
