@@ -37,14 +37,20 @@ def read_run(case: Case, checkpoint: Checkpoint) -> Prediction | None:
     """The run as it was, its own seconds and device included; None where there is none or its file is damaged."""
     path = _path(case, checkpoint)
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             stamp = json.loads(str(kept["stamp"]))
             codes = _codes(kept)
             label_map = np.zeros(case.volume.shape, np.uint8)
             label_map[_box(kept["label_box"])] = kept["labels"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # half a disk: the run is made and written again
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+    ):  # half a disk: the run is made and written again
         return None
     return Prediction(label_map, checkpoint, quantised=codes, **{name: stamp[name] for name in _STAMP})
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from livdemo.checkpoints import Checkpoint, find_checkpoint, read_manifest
+from livdemo.checkpoints import Checkpoint, read_manifest
 from livdemo.errors import InputError
 from livdemo.models.registry import list_models
 from livdemo.models.selection import select
@@ -24,10 +24,13 @@ class Choice:
 
 
 def model_choices() -> list[Choice]:
-    """Trained models in the manifest's order, then the others in the order of the papers."""
-    trained = [Choice(checkpoint.model, checkpoint.title, True) for checkpoint in read_manifest()]
+    """Trained models, then the others, both in the order of the papers; first what only the manifest knows."""
+    specs = list_models()
+    numbers = {spec.name: spec.number for spec in specs}
+    rows = sorted(read_manifest(), key=lambda checkpoint: numbers.get(checkpoint.model, 0))
+    trained = [Choice(checkpoint.model, checkpoint.title, True) for checkpoint in rows]
     there = {choice.name for choice in trained}
-    return trained + [Choice(spec.name, spec.title, False) for spec in list_models() if spec.name not in there]
+    return trained + [Choice(spec.name, spec.title, False) for spec in specs if spec.name not in there]
 
 
 def known_names(asked: object) -> list[str]:
@@ -42,8 +45,3 @@ def ready_to_run(name: str) -> tuple[Checkpoint, dict[str, nn.Module]]:
         raise InputError(f"There is no model called {name!r}: choose one of the list.")
     checkpoints, networks = select([name])
     return checkpoints[0], networks
-
-
-def trained_checkpoint(name: str) -> Checkpoint | None:
-    """The manifest's row, or None for a model that nobody has trained."""
-    return find_checkpoint(name) if name in {checkpoint.model for checkpoint in read_manifest()} else None
