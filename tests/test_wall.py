@@ -20,6 +20,7 @@ from livdemo.ui import built_in
 from livdemo.ui import compare as place
 from livdemo.ui.choices import known_names, model_choices, ready_to_run
 from livdemo.ui.session import Session, close_session, open_session
+from livdemo.ui.solid import draw_solid, open_solid, solid_figure
 from livdemo.ui.speed import speed_figure
 from livdemo.ui.strip import strip_value
 from livdemo.ui.tables import NOTHING_YET, lesion_table, score_table, tissue_tables
@@ -337,3 +338,41 @@ def test_speed_has_a_point_per_model_and_label(results: dict[str, Result]) -> No
     liver, tumour = speed_figure(entries).data
     assert list(liver.text) == ["Thresholds", "Tumourless"]
     assert list(tumour.y) == [1.0, 0.0]
+
+
+# ---------------------------------------------------------------------------------------------- 3D
+
+
+def test_surfaces_of_model_and_reference(results: dict[str, Result]) -> None:
+    case = block_case()
+    sees, unseeing = arrange(case, results, BOTH, []).entries
+    names = {trace.name for trace in solid_figure(case, sees, "both").data}
+    assert names == {"liver, Thresholds", "tumours, Thresholds", "liver, reference", "tumours, reference"}
+    assert "tumours, Tumourless" not in {trace.name for trace in solid_figure(case, unseeing, "both").data}
+    coloured = solid_figure(case, sees, "tumour").data[-1]
+    assert np.abs(coloured.intensity).max() < 0.1  # the same surface
+    assert len(coloured.i) <= 12_000
+    alone = solid_figure(replace(case, reference=None), sees, "liver")
+    assert {trace.name for trace in alone.data} == {"liver, Thresholds", "tumours, Thresholds"}
+
+
+def test_distance_is_in_mm_and_right_is_on_the_left(results: dict[str, Result]) -> None:
+    """The reference moved two voxels of 1 mm towards the patient's left: the model's liver is 2 mm off there."""
+    case = block_case()
+    entry = arrange(case, results, BOTH[:1], []).entries[0]
+    moved = replace(case, reference=np.roll(case.reference, 2, axis=2))
+    coloured = solid_figure(moved, entry, "liver").data[-1]
+    assert coloured.intensity[np.argmin(coloured.x)] == pytest.approx(2, abs=0.4)
+    right, left = solid_figure(case, entry, "both").layout.scene.annotations
+    assert (right.text, left.text) == ("R", "L")
+    assert right.x < left.x
+
+
+def test_what_cannot_be_drawn_is_not_shown(session: Session, results: dict[str, Result]) -> None:
+    standing = arrange(session.case, results, BOTH, [])
+    assert draw_solid(session, standing, "sfan", "both").visible is False
+    assert draw_solid(session, standing, "thresholds", "upside down").visible is False
+    assert draw_solid(None, None, None, None).visible is False
+    model, plot = open_solid(session, standing, "gone", "both")
+    assert model.value == "thresholds"
+    assert plot.visible

@@ -21,6 +21,7 @@ from livdemo.ui.built_in import keep_result, kept_result
 from livdemo.ui.choices import known_names, model_choices, ready_to_run
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
+from livdemo.ui.solid import solid_panel
 from livdemo.ui.speed import speed_figure
 from livdemo.ui.strip import slice_strip, strip_value
 from livdemo.ui.tables import figure_table, lesion_table, score_table, tissue_tables
@@ -44,8 +45,7 @@ COMPONENTS = {"paper": None, "on": True, "off": False}
 QUESTION = """### Who is right, and where?"""
 
 READING = """All pictures show the same slice. Above each stands its Dice in this slice and, after *3D*, in the whole
-volume. *Errors* shows what a model adds (hatched) and what it misses (dotted). Hover over a name to see where it comes
-from."""
+volume. *Errors* shows what a model adds (hatched) and what it misses (dotted)."""
 
 RULE = """The networks have said how probable liver and tumour are. A *rule* makes labels of that. Move it, and
 pictures and scores follow at once: nothing runs again."""
@@ -61,7 +61,7 @@ class Place:
     def follow(self, opened: Any) -> None:
         """After the event `opened`: the old run's buttons are free again, and the wall shows the new case."""
         parts = self.components
-        opened.then(idle, None, [parts["status"], parts["run"], parts["cancel"]], queue=False, **_QUIET).then(
+        opened.then(idle, None, parts["cleared"], queue=False, **_QUIET).then(
             enter_wall, parts["enter_inputs"], parts["enter_outputs"], **_QUIET
         )
 
@@ -93,6 +93,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     scores = figure_table(elem_id="wall-scores")
     with gr.Accordion("Lesion by lesion", open=True):
         lesions = figure_table(elem_id="wall-lesions")
+    solid = solid_panel(session, standing)
     with gr.Accordion("Which tissue is taken for which", open=False):
         tissues = figure_table(elem_id="wall-tissues")
     with gr.Accordion("Speed against Dice", open=False, elem_id="speed") as speed:
@@ -132,7 +133,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     speed.expand(lambda: True, None, plotted, queue=False, **_QUIET).then(show_plot, [standing], plot, **_QUIET)
     speed.collapse(lambda: (False, gr.Plot(visible=False)), None, [plotted, plot], queue=False, **_QUIET)
     write.click(write_files, [session, standing], [files, message], **_QUIET)
-    components: dict[str, Any] = {"status": status, "run": run, "cancel": cancel}
+    components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, files]}
     components |= {"enter_inputs": enter_inputs, "enter_outputs": enter_outputs}
     return Place(components, ran)
 
@@ -185,7 +186,7 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
         )
         gated = gr.Checkbox(gate, label="Tumour only inside the liver")
         filled = gr.Checkbox(holes, label="Fill holes in each slice")
-        back = gr.Button("As the paper has it", scale=0, min_width=210)
+        back = gr.Button("As the paper has it", scale=0, min_width=210, elem_id="as-the-paper")
     return [from_liver, from_tumour, kept, gated, filled, dropped], back
 
 
@@ -298,8 +299,9 @@ def waiting() -> list[Any]:
 
 
 def idle() -> list[Any]:
-    """Nothing runs."""
-    return ["", gr.Button(interactive=True), gr.Button(interactive=False)]
+    """Nothing runs, and what was drawn or written of the last case is gone."""
+    buttons = [gr.Button(interactive=True), gr.Button(interactive=False)]
+    return ["", *buttons, gr.Accordion(open=False), gr.Plot(visible=False), gr.File(visible=False)]
 
 
 def cancelled() -> list[Any]:

@@ -139,10 +139,13 @@ def _run_columns() -> list[Column]:
         return f"{entry.prediction.peak_memory_mb / 1024:.1f} <small>{entry.prediction.device.upper()}</small>"
 
     took = "Preparing, network and way back to the CT's grid, for the whole volume; loading the model not counted."
-    held = "Highest memory use: of the whole server process on a CPU, of the GPU's memory on a GPU."
+    held = (
+        "Highest memory use so far: of the GPU's memory on a GPU; on a CPU of the whole server process since it "
+        "started, so it never falls and says little about one model."
+    )
     return [
         Column("run", "Time s", "lower", took, seconds, seconds_text),
-        Column("run", "Memory GB", "lower", held, memory, memory_text),
+        Column("run", "Memory GB", "", held, memory, memory_text),
     ]
 
 
@@ -162,7 +165,7 @@ def score_table(case: Case, entries: Sequence[Entry]) -> str:
     if not entries:
         return NOTHING_YET
     columns = columns_of(case)
-    best = [_best(column, entries) for column in columns]
+    best = [_best(column, entries) for column in columns]  # as text: what looks alike is marked alike
     groups = []
     for group, title in (("liver", "Liver, tumours included"), ("tumour", "Tumour"), ("run", "Run")):
         count = sum(column.group == group for column in columns)
@@ -170,10 +173,20 @@ def score_table(case: Case, entries: Sequence[Entry]) -> str:
     heads = "".join(_head(column, number) for number, column in enumerate(columns, start=1))
     rows = "".join(_score_row(entry, columns, best) for entry in entries)
     after = f"<p class='note'>{ONE_CASE}</p>" if case.reference is not None else NO_REFERENCE
+    after += _sources(entries)
     return (
         f"<div class='wide'><table class='figures' data-sorts><thead><tr><th rowspan='2' scope='col'>Model</th>"
         f"{''.join(groups)}</tr><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{after}"
     )
+
+
+def _sources(entries: Sequence[Entry]) -> str:
+    """What hovering over a name tells, for those who cannot hover."""
+    items = "".join(
+        f"<dt>{_e(entry.title)}</dt><dd>{'<br>'.join(_e(line) for line in entry.provenance.splitlines())}</dd>"
+        for entry in entries
+    )
+    return f"<details class='sources'><summary>Where each comes from</summary><dl>{items}</dl></details>"
 
 
 def _head(column: Column, number: int) -> str:
@@ -185,25 +198,26 @@ def _head(column: Column, number: int) -> str:
     )
 
 
-def _best(column: Column, entries: Sequence[Entry]) -> float:
-    """The best value of a column; NaN where there is nothing to choose from."""
-    values = [v for v in (column.value(entry) for entry in entries) if not math.isnan(v)]
-    if not column.better or len(entries) < 2 or len(set(values)) < 2:
-        return math.nan
-    return max(values) if column.better == "higher" else min(values)
+def _best(column: Column, entries: Sequence[Entry]) -> str:
+    """The best figure of a column as it is written; "" where there is nothing to choose from."""
+    values = [(column.value(entry), column.text(entry)) for entry in entries]
+    values = [pair for pair in values if not math.isnan(pair[0])]
+    if not column.better or len({text for _, text in values}) < 2:
+        return ""
+    return (max(values) if column.better == "higher" else min(values))[1]
 
 
-def _score_row(entry: Entry, columns: Sequence[Column], best: Sequence[float]) -> str:
+def _score_row(entry: Entry, columns: Sequence[Column], best: Sequence[str]) -> str:
     cells = []
     for column, most in zip(columns, best, strict=True):
-        value = column.value(entry)
-        is_best = value == most
+        value, text = column.value(entry), column.text(entry)
+        is_best = bool(most) and text == most
         mark = "<span class='star' role='img' aria-label='best of this column'>★</span> " if is_best else ""
         shown = "" if math.isnan(value) else f"{value:.6g}"
         group = "" if column.group == "run" else f" {column.group}"
         cells.append(
             f"<td class='{column.group}{' best' if is_best else ''}' data-value='{shown}' "
-            f"data-title='{_e((column.title + group).strip())}'>{mark}{column.text(entry)}</td>"
+            f"data-title='{_e((column.title + group).strip())}'>{mark}{text}</td>"
         )
     note = f" <small>{_e(entry.note)}</small>" if entry.note else ""
     return (
