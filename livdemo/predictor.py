@@ -138,6 +138,24 @@ class Predictor:
             probabilities = self.checkpoint.preprocessing.restore(maps, (height, width))
             yield FinishedSlice(index, decide(probabilities), probabilities, done, depth)
 
+    def one_slice(self, volume: Volume, index: int, phases: Mapping[str, Volume] | None = None) -> FinishedSlice:
+        """One slice by itself, for trying out: the network sees as many neighbours as it reads, and no cascade.
+
+        A z-score is still that of the whole volume. A network of blocks may answer a little differently than in a run
+        over the volume, where blocks lie elsewhere.
+        """
+        depth, height, width = volume.shape
+        reach = {"slice": 0, "slice sequence": self.checkpoint.sequence}.get(
+            self.checkpoint.input_kind, self.checkpoint.depth
+        )
+        slab = slice(max(index - reach, 0), min(index + reach + 1, depth))
+        stack = self._stack(volume, phases)
+        for found, maps in self._feed([hu[slab] for hu in stack], stack):
+            if found == index - slab.start:
+                probabilities = self.checkpoint.preprocessing.restore(maps, (height, width))
+                return FinishedSlice(index, decide(probabilities), probabilities, 1, 1)
+        raise IndexError(f"there is no slice {index} among {depth}")
+
     def predict(
         self,
         volume: Volume,
@@ -164,10 +182,13 @@ class Predictor:
         assert phases is not None
         return [phases[name].hu for name in names]
 
-    def _feed(self, stack: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-        """Maps (K, S, S) of every slice, in the way that the network's kind of input asks for."""
+    def _feed(self, stack: list[np.ndarray], whole: list[np.ndarray] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Maps (K, S, S) of every slice, in the way that the network's kind of input asks for.
+
+        whole: where a z-score is taken from, if the stack is only a part of it.
+        """
         checkpoint, depth = self.checkpoint, len(stack[0])
-        prepare = [self._prepare(hu) for hu in stack]
+        prepare = [self._prepare(hu, of) for hu, of in zip(stack, whole or stack, strict=True)]
         if checkpoint.input_kind == "slice":
             pictures = pictures_of(self._run, checkpoint.size_multiple, checkpoint.margin, self.inference.scales)
             return feed_slices(pictures, prepare[0], depth, SLICES_AT_ONCE[self.device])
@@ -182,9 +203,9 @@ class Predictor:
             checkpoint.depth,
         )
 
-    def _prepare(self, hu: np.ndarray) -> Prepare:
+    def _prepare(self, hu: np.ndarray, whole: np.ndarray) -> Prepare:
         preprocessing = self.checkpoint.preprocessing
-        zscore = zscore_of(hu, preprocessing.window) if preprocessing.normalisation == "zscore" else None
+        zscore = zscore_of(whole, preprocessing.window) if preprocessing.normalisation == "zscore" else None
         return lambda start, stop: preprocessing(hu[start:stop], zscore)
 
     @torch.inference_mode()

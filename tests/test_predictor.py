@@ -48,6 +48,19 @@ def test_slices_come_one_by_one_with_progress(checkpoint: Checkpoint) -> None:
     assert [finished.done for finished in stream] == [2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("normalisation", ["unit", "zscore"])
+def test_one_slice_by_itself_is_the_slice_of_the_run(checkpoint: Checkpoint, normalisation: str) -> None:
+    volume = block_case().volume
+    preprocessing = replace(checkpoint.preprocessing, normalisation=normalisation)
+    predictor = Predictor(replace(checkpoint, preprocessing=preprocessing), "cpu")
+    for finished in predictor.stream(volume):
+        alone = predictor.one_slice(volume, finished.index)
+        assert alone.index == finished.index
+        assert np.array_equal(alone.probabilities, finished.probabilities)
+    with pytest.raises(IndexError, match="slice 6"):
+        predictor.one_slice(volume, 6)
+
+
 def test_closing_the_stream_stops_the_network(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = Predictor(checkpoint, "cpu")
     runs = []

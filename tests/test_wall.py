@@ -10,6 +10,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from livdemo.bench import sweep
 from livdemo.cases import Case
 from livdemo.checkpoints import load_model
 from livdemo.comparison import Result, compare
@@ -18,6 +19,7 @@ from livdemo.metrics import score_case
 from livdemo.run_cache import runs_folder
 from livdemo.ui import built_in
 from livdemo.ui import compare as place
+from livdemo.ui.bench import feed_slice, sweep_figure, sweep_slice
 from livdemo.ui.choices import known_names, model_choices, ready_to_run
 from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.solid import draw_solid, open_solid, solid_figure
@@ -376,3 +378,51 @@ def test_what_cannot_be_drawn_is_not_shown(session: Session, results: dict[str, 
     model, plot = open_solid(session, standing, "gone", "both")
     assert model.value == "thresholds"
     assert plot.visible
+
+
+# ---------------------------------------------------------------------------------------------- bench
+
+
+def test_the_bench_feeds_every_chosen_model(session: Session) -> None:
+    updates = list(feed_slice(2, session, BOTH, [], 100, 0, "none"))
+    assert len(updates) == 3
+    shown, said = updates[-1]
+    assert shown.count("<figure>") == 4
+    assert shown.count("not as trained: window 100/0") == 2
+    assert "tumour 0.12 (−0.88)" in shown
+    assert "Slice 3, by itself" in said
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (float("nan"), BOTH, 100, 0, "none"),
+        (0, [], 100, 0, "none"),
+        (0, BOTH, "x", 0, "none"),
+        (0, BOTH, 100, 0, "sharpen"),
+    ],
+)
+def test_the_bench_refuses(session: Session, sent: tuple[Any, ...]) -> None:
+    k, models, *rest = sent
+    ((shown, said),) = feed_slice(k, session, models, [], *rest)
+    assert shown == ""
+    assert "role='alert'" in said
+    assert "Open a case first" in next(feed_slice(0, None, BOTH, [], 100, 0, "none"))[1]
+
+
+def test_a_sweep_is_a_field_per_model(session: Session) -> None:
+    updates = list(sweep_slice(10**6, session, BOTH, [], "liver"))
+    figures = [update[0].value for update in updates if isinstance(update[0], gr.Plot)]
+    assert len(figures) == 2
+    assert "slice 6" in updates[-1][1]
+    assert "window 50 of 50" in updates[-3][1]
+    unscored = replace(session, case=replace(session.case, reference=None))
+    assert "no reference" in next(sweep_slice(0, unscored, BOTH, [], "liver"))[1]
+
+
+def test_the_field_holds_the_dice_of_its_windows(session: Session) -> None:
+    checkpoint = ready_to_run("thresholds")[0]
+    fed = list(sweep(session.case, checkpoint, 2, device="cpu"))
+    field = sweep_figure({"Thresholds": fed}, "tumour", 2).data[0]
+    by_window = {(one.preprocessing.window.center, one.preprocessing.window.width): one.dice["tumour"] for one in fed}
+    assert field.z[field.y.index("50")][field.x.index("100")] == pytest.approx(by_window[(50, 100)]) == 1

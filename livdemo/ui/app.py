@@ -144,7 +144,7 @@ def build_app() -> gr.Blocks:
         )
         opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
         opened += [segment["run"], segment["cancel"], score["cards"], score["table"], score["curve"], score["files"]]
-        old_runs = [running, wall.running]  # they would go on and bring the old case back onto the screen
+        old_runs = [running, *wall.running]  # they would go on and bring the old case back onto the screen
         for open_now in (case.input, app.load):
             cancels = None if open_now is app.load else old_runs
             event = open_now(

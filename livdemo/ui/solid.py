@@ -76,7 +76,7 @@ def solid_figure(case: Case, entry: Entry, way: str) -> go.Figure:
             "yaxis": hidden,
             "zaxis": hidden,
             "aspectmode": "data",
-            "camera": {"eye": {"x": 0.25, "y": -1.7, "z": 0.35}},
+            "camera": {"eye": {"x": 0.2, "y": -1.25, "z": 0.25}},
             "annotations": _sides(case),
         },
     )
@@ -94,7 +94,7 @@ def _both(case: Case, entry: Entry) -> list[go.Mesh3d | None]:
     if case.reference is not None:
         parts += [
             _solid(surface(case.reference >= 1, spacing, MAX_TRIANGLES), "liver, reference", LIVER_COLOUR, 0.14),
-            _solid(surface(case.reference == 2, spacing, MAX_TRIANGLES), "tumours, reference", REFERENCE_COLOUR, 0.75),
+            _solid(surface(case.reference == 2, spacing, MAX_TRIANGLES), "tumours, reference", REFERENCE_COLOUR, 0.4),
         ]
     return parts
 
