@@ -38,7 +38,7 @@ def bench_panel(
     session: gr.State, models: gr.CheckboxGroup, untrained: gr.CheckboxGroup
 ) -> tuple[list[Any], list[Any]]:
     """Build the accordion. Returns the events that run networks, and what clear_bench() clears."""
-    with gr.Accordion("Preprocessing bench: feed the networks something else", open=False, elem_id="bench"):
+    with gr.Accordion("Preprocessing bench", open=False, elem_id="bench"):
         gr.Markdown(WHY)
         with gr.Row():
             preset = gr.Dropdown(
@@ -54,7 +54,7 @@ def bench_panel(
         with gr.Row(elem_classes="runbar"):
             run = gr.Button("Feed the slice in view", elem_id="bench-feed", scale=0, min_width=200)
             over = gr.Button("Sweep over windows", elem_id="bench-sweep", scale=0, min_width=200)
-            label = gr.Radio(["liver", "tumour"], value="liver", label="Dice of", scale=0, min_width=180)
+            label = gr.Radio(["liver", "tumour"], value="liver", label="Dice of", scale=0, min_width=230)
             status = gr.HTML(elem_id="bench-status", apply_default_css=False)
         result = gr.HTML(elem_id="bench-result", apply_default_css=False)
         plot = gr.Plot(show_label=False, visible=False, elem_id="bench-plot")
@@ -197,7 +197,7 @@ def sweep_slice(
         yield [gr.Plot(sweep_figure(found, str(label), index), visible=True), gr.skip()]
     yield [
         gr.skip(),
-        f"<p class='note'>Dice of the {label} in slice {index + 1}; ✕ marks the window of the training.</p>",
+        f"<p class='note'>Dice of the {label} in slice {index + 1}; the frame marks the window of the training, if it is one of these.</p>",
     ]
 
 
@@ -224,7 +224,7 @@ def sweep_figure(found: Mapping[str, Sequence[Fed]], label: str, index: int) -> 
         )
         window = fed[0].checkpoint.preprocessing.window
         if window.center in SWEEP_CENTERS and window.width in SWEEP_WIDTHS:
-            mark = {"symbol": "x-thin", "size": 26, "line": {"width": 2, "color": "#D55E00"}}
+            mark = {"symbol": "square-open", "size": 40, "line": {"width": 3}, "color": "#D55E00"}
             figure.add_scatter(
                 x=[f"{window.width:g}"],
                 y=[f"{window.center:g}"],

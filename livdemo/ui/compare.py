@@ -88,7 +88,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     with gr.Accordion(title, open=False, visible=bool(others), elem_id="untrained", elem_classes="choices"):
         gr.Markdown("Their weights are random: they run, and show how fast they are, but their masks mean nothing.")
         chosen[1].render()
-    with gr.Accordion("Another rule: thresholds and clean-up, without running again", open=False, elem_id="rule"):
+    with gr.Accordion("Another rule, without running again", open=False, elem_id="rule"):
         sliders, reset = _rule_panel()
     gr.Markdown("### Scores")
     scores = figure_table(elem_id="wall-scores")
@@ -185,9 +185,10 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
             [("as in the paper", "paper"), ("yes", "on"), ("no", "off")],
             value=component,
             label="Keep only the largest piece of liver",
+            min_width=300,
         )
-        gated = gr.Checkbox(gate, label="Tumour only inside the liver")
-        filled = gr.Checkbox(holes, label="Fill holes in each slice")
+        gated = gr.Checkbox(gate, label="Tumour only inside the liver", min_width=240)
+        filled = gr.Checkbox(holes, label="Fill holes in each slice", min_width=240)
         back = gr.Button("As the paper has it", scale=0, min_width=210, elem_id="as-the-paper")
     return [from_liver, from_tumour, kept, gated, filled, dropped], back
 
