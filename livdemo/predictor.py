@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -155,6 +156,19 @@ class Predictor:
                 probabilities = self.checkpoint.preprocessing.restore(maps, (height, width))
                 return FinishedSlice(index, decide(probabilities), probabilities, 1, 1)
         raise IndexError(f"there is no slice {index} among {depth}")
+
+    @torch.inference_mode()
+    def explain(self, volume: Volume, index: int) -> dict[str, np.ndarray]:
+        """What the network looked at in one slice: maps float32 (N, h, w) on its square, or bars (N,), by name.
+
+        What each means is in ModelSpec.explains. InputError for a network that has none or reads more than a slice.
+        """
+        explain: Any = getattr(self._model, "explain", None)
+        if self.checkpoint.input_kind != "slice" or explain is None:
+            raise InputError(f"{self.checkpoint.title} has no maps of one slice to show; choose another model.")
+        image = self._prepare(volume.hu, volume.hu)(index, index + 1)
+        found = explain(torch.from_numpy(image[:, None]).to(self.device))
+        return {name: maps[0].float().cpu().numpy() for name, maps in found.items()}
 
     def predict(
         self,

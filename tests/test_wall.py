@@ -1,11 +1,14 @@
 """The wall's pure parts and its handlers: what stands on it, what is worked out again, what a visitor may ask."""
 
+import base64
+import html
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import gradio as gr
 import numpy as np
 import pytest
@@ -16,11 +19,13 @@ from livdemo.checkpoints import load_model
 from livdemo.comparison import Result, compare
 from livdemo.errors import InputError
 from livdemo.metrics import score_case
+from livdemo.predictor import Predictor
 from livdemo.run_cache import runs_folder
 from livdemo.ui import built_in
 from livdemo.ui import compare as place
 from livdemo.ui.bench import feed_slice, sweep_figure, sweep_slice
-from livdemo.ui.choices import known_names, model_choices, ready_to_run
+from livdemo.ui.choices import explains_of, known_names, model_choices, ready_to_run
+from livdemo.ui.look import choices_to_look, look, maps_html
 from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.solid import draw_solid, open_solid, solid_figure
 from livdemo.ui.speed import speed_figure
@@ -426,3 +431,46 @@ def test_the_field_holds_the_dice_of_its_windows(session: Session) -> None:
     field = sweep_figure({"Thresholds": fed}, "tumour", 2).data[0]
     by_window = {(one.preprocessing.window.center, one.preprocessing.window.width): one.dice["tumour"] for one in fed}
     assert field.z[field.y.index("50")][field.x.index("100")] == pytest.approx(by_window[(50, 100)]) == 1
+
+
+# ---------------------------------------------------------------------------------------------- maps
+
+
+def test_maps_of_a_network_that_has_them(session: Session) -> None:
+    (_, _), (shown, said) = look(2, session, "aunet")
+    meanings = explains_of("aunet")
+    assert shown.count("<section>") == len(meanings) == 4
+    assert all(html.escape(text) in shown for text in meanings.values())
+    assert shown.count("<img") >= 4
+    assert "Untrained" in said
+    assert "slice 3" in said
+
+
+def test_maps_that_are_not_there(session: Session) -> None:
+    assert "Choose a model that has maps" in next(look(0, session, "thresholds"))[1]
+    assert "Choose a model that has maps" in next(look(0, session, None))[1]
+    assert "reload the page" in next(look("x", session, "aunet"))[1]
+    assert "Open a case first" in next(look(0, None, "aunet"))[1]
+    with pytest.raises(InputError, match="no maps"):
+        Predictor(ready_to_run("thresholds")[0], "cpu").explain(session.case.volume, 0)
+    able, said = choices_to_look(BOTH, [], None)
+    assert able.choices == []
+    assert "Attention U-Net" in said
+    able, said = choices_to_look(BOTH, ["aunet"], "gone")
+    assert able.value == "aunet"
+    assert said == ""
+
+
+def test_a_map_lies_where_it_was_found() -> None:
+    """A grid of 2×2 with one bright field: that quarter of the picture is brighter, the rest alike."""
+    values = np.array([[[0, 1], [0, 0]]], np.float32)
+    shown = maps_html(
+        {"gate": values, "weights": np.array([0.25, 0.75])}, {"gate": "a < b"}, np.zeros((8, 8), np.float32)
+    )
+    png = base64.b64decode(shown.split("base64,")[1].split("'")[0])
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert len(np.unique(picture)) == 2
+    assert (picture[:4, 4:] == picture.max()).all()
+    assert (picture == picture.max()).sum() == 16
+    assert "a &lt; b" in shown
+    assert "0.25, 0.75" in shown

@@ -195,10 +195,8 @@ def sweep_slice(
             yield [gr.skip(), alert(error)]
             return
         yield [gr.Plot(sweep_figure(found, str(label), index), visible=True), gr.skip()]
-    yield [
-        gr.skip(),
-        f"<p class='note'>Dice of the {label} in slice {index + 1}; the frame marks the window of the training, if it is one of these.</p>",
-    ]
+    frame = "the frame marks the window of the training, if it is one of these"
+    yield [gr.skip(), f"<p class='note'>Dice of the {label} in slice {index + 1}; {frame}.</p>"]
 
 
 def sweep_figure(found: Mapping[str, Sequence[Fed]], label: str, index: int) -> go.Figure:

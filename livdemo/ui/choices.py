@@ -33,6 +33,12 @@ def model_choices() -> list[Choice]:
     return trained + [Choice(spec.name, spec.title, False) for spec in specs if spec.name not in there]
 
 
+def explains_of(name: str) -> dict[str, str]:
+    """What a model's maps of one slice are called and mean; empty for a model that has none."""
+    specs = {spec.name: spec for spec in list_models()}
+    return dict(specs[name].explains) if name in specs and specs[name].input_kind == "slice" else {}
+
+
 def known_names(asked: object) -> list[str]:
     """The asked names that are on the list, in its order; anything else that a visitor's call may hold is left out."""
     wanted = asked if isinstance(asked, list) else []

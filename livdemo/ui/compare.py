@@ -20,6 +20,7 @@ from livdemo.rescoring import HIGHEST_THRESHOLD, LOWEST_THRESHOLD
 from livdemo.ui.bench import bench_panel, clear_bench
 from livdemo.ui.built_in import keep_result, kept_result
 from livdemo.ui.choices import known_names, model_choices, ready_to_run
+from livdemo.ui.look import clear_look, look_panel
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
 from livdemo.ui.solid import solid_panel
@@ -100,6 +101,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     with gr.Accordion("Speed against Dice", open=False, elem_id="speed") as speed:
         plot = gr.Plot(show_label=False, visible=False, elem_id="wall-plot")
     fed, benched = bench_panel(session, chosen[0], chosen[1])
+    looked, maps = look_panel(session, chosen[0], chosen[1])
     with gr.Accordion("Take home", open=False):
         gr.Markdown("A mask per model on the CT's grid, all figures as CSV and JSON, and one page that opens offline.")
         write = gr.Button("Write the files", elem_id="wall-write", scale=0, min_width=160)
@@ -135,9 +137,9 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     speed.expand(lambda: True, None, plotted, queue=False, **_QUIET).then(show_plot, [standing], plot, **_QUIET)
     speed.collapse(lambda: (False, gr.Plot(visible=False)), None, [plotted, plot], queue=False, **_QUIET)
     write.click(write_files, [session, standing], [files, message], **_QUIET)
-    components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *benched, files]}
+    components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *benched, *maps, files]}
     components |= {"enter_inputs": enter_inputs, "enter_outputs": enter_outputs}
-    return Place(components, (ran, *fed))
+    return Place(components, (ran, *fed, looked))
 
 
 def _model_panel() -> list[Any]:
@@ -304,7 +306,15 @@ def waiting() -> list[Any]:
 def idle() -> list[Any]:
     """Nothing runs, and what was drawn or written of the last case is gone."""
     buttons = [gr.Button(interactive=True), gr.Button(interactive=False)]
-    return ["", *buttons, gr.Accordion(open=False), gr.Plot(visible=False), *clear_bench(), gr.File(visible=False)]
+    return [
+        "",
+        *buttons,
+        gr.Accordion(open=False),
+        gr.Plot(visible=False),
+        *clear_bench(),
+        *clear_look(),
+        gr.File(visible=False),
+    ]
 
 
 def cancelled() -> list[Any]:
