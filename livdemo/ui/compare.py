@@ -41,6 +41,7 @@ from livdemo.ui.wall import (
 )
 
 SECONDS_BETWEEN_PICTURES = 0.7  # how often a running model's slices are sent to the viewer
+STANDING_SECONDS = 3600  # label maps are large; they are made again from the session when asked for
 SMALLEST_ML = 5.0  # upper end of the slider
 COMPONENTS = {"paper": None, "on": True, "off": False}
 
@@ -73,7 +74,8 @@ _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"
 
 def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     """Build the place inside of `tab`, which is open at the time of the call."""
-    place, standing, plotted = gr.State(""), gr.State(None), gr.State(False)
+    place, plotted = gr.State(""), gr.State(False)
+    standing = gr.State(None, time_to_live=STANDING_SECONDS)
     gr.Markdown(QUESTION)
     chosen = _model_panel()
     with gr.Row(elem_classes="runbar"):
@@ -119,6 +121,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
         concurrency_id="inference",
         **_QUIET,
     )
+    ran.then(show_wall, view_inputs, shown, **_QUIET)  # the choices may have changed since the press of Run
     cancel.click(cancelled, None, [status, run, cancel], cancels=[ran], queue=False, **_QUIET)
     tab.select(lambda: "compare", None, place, queue=False, **_QUIET).then(
         enter_wall, enter_inputs, enter_outputs, **_QUIET
