@@ -66,7 +66,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def call(small: None, data: Path, tmp_path: Path) -> Call:
     def run(*more: str) -> int:
-        arguments = ["--data", str(data), "--size", "32", "--without-liver-free", "--device", "cpu"]
+        arguments = ["--data", str(data), "--size", "32", "--device", "cpu"]
         arguments += ["--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
         return main([*arguments, "--log", str(tmp_path / "runs.jsonl"), *more])
 
@@ -94,7 +94,7 @@ def test_a_row_for_every_run_and_none_twice(call: Call, tmp_path: Path, capsys: 
     assert second["seconds"] > 0
     assert second["plan"]["recipe"] == "house"
     assert "tumour_dice" in second["pooled"]
-    assert second["command"].endswith("--protocol fair --folds A B,E --size 32 --without-liver-free")
+    assert second["command"].endswith("--protocol fair --folds A B,E --size 32")
 
     before = (tmp_path / "runs.jsonl").read_bytes()
     assert call(*asked) == 0
@@ -109,7 +109,7 @@ def test_a_killed_plan_goes_on(data: Path, tmp_path: Path) -> None:
     stub += "train.planned.get_model = tiny; train.reproduce.HOUSE = replace(PLAN, slices_per_epoch=256); "
     stub += "sys.exit(train.reproduce.main(sys.argv[1:]))"
     command = [sys.executable, "-c", stub, "--data", str(data), "--size", "32", "--models", "unet64", "--folds"]
-    command += ["A", "B", "--without-liver-free", "--device", "cpu", "--cache", str(tmp_path / "cache")]
+    command += ["A", "B", "--device", "cpu", "--cache", str(tmp_path / "cache")]
     command += ["--out", str(tmp_path / "out"), "--log", str(tmp_path / "runs.jsonl")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
@@ -138,8 +138,7 @@ def test_a_killed_plan_goes_on(data: Path, tmp_path: Path) -> None:
 def _settings(data: Path, tmp_path: Path) -> Settings:
     """As `call` asks for."""
     return Settings(
-        "fair", data, tmp_path / "cache", tmp_path / "out", models=("unet64",), folds=("A", "B,E"), size=32, house=PLAN,
-        liver_free=(),
+        "fair", data, tmp_path / "cache", tmp_path / "out", models=("unet64",), folds=("A", "B,E"), size=32, house=PLAN
     )  # fmt: skip
 
 
@@ -196,6 +195,7 @@ def test_one_run_that_cannot_be_made_does_not_stop_the_others(
 
 def test_scans_of_strangers_are_scored_with_their_labels(call: Call, tmp_path: Path) -> None:
     case = block_case()
+    assert case.reference is not None
     folder = tmp_path / "strangers"
     folder.mkdir()
     for name, voxels in (("block_ct", case.volume.hu), ("block_seg", case.reference), ("alone_ct", case.volume.hu)):
@@ -245,30 +245,35 @@ def test_volumes_are_averaged_to_the_patient_first() -> None:
             volume("F", 0.8, float("nan"), "both empty", 0, 0, 0),
             volume("B", 0.9, 0.6, "ok", 1, 2, 3),
             volume("B", 0.7, 0.0, "prediction empty", 0, 4, 0),
+            volume("E", 0.9, 0.0, "ok", 0, 1, 20),
             {"patient": "C", "skipped": "slices are missing in between"},
         ]
     )
-    b, f = rows
+    b, e, f = rows
     assert (b["patient"], b["volumes"], b["liver_dice"]) == ("B", 2, pytest.approx(0.8))
     assert b["tumour_dice"] == pytest.approx(0.3)
     assert b["lesion_sensitivity"] == pytest.approx((1 / 2 + 0) / 2)
     assert (b["false_positives"], b["lesions"], b["lesions_found"], b["missed"]) == (1.5, 6, 1, 1)
+    assert (e["missed"], e["false_alarms"]) == (1, 0), "what was predicted lies elsewhere: nothing was found"
     assert np.isnan(f["tumour_dice"])
     assert np.isnan(f["lesion_sensitivity"])
     assert (f["missed"], f["false_alarms"]) == (0, 0)
 
 
-def test_what_decides_the_weights_decides_the_folder(small: None, data: Path, tmp_path: Path) -> None:
+def test_what_decides_the_weights_decides_the_folder(
+    small: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Variants that change nothing share a run, also with the fair table; every other has its own."""
     fair = _settings(data, tmp_path)
+    monkeypatch.setattr("train.planned.LIVER_FREE_SEEDS", range(1))
     names = ("loss", "equalisation", "painted tumours", "liver-free slices")
     planned, _ = plan_runs(replace(fair, protocol="ablations", studies=names, folds=("A",)))
     keys = {(one.study, one.variant.name): one.key for one in planned}
     base = plan_runs(replace(fair, folds=("A",)))[0][0].key
     same = [keys["loss", "house"], keys["equalisation", "none"], keys["painted tumours", "none"]]
-    assert {*same, keys["liver-free slices", "with"]} == {base}  # `liver_free` is empty here
+    assert {*same, keys["liver-free slices", "without"]} == {base}
     others = [key for key in keys.values() if key != base]
-    assert len(others) == len(set(others)) == 5 + 2 + 1
+    assert len(others) == len(set(others)) == 5 + 2 + 1 + 1
 
 
 def test_every_study_names_models_and_settings_that_exist() -> None:
