@@ -229,4 +229,6 @@ def load_model(checkpoint_sha256: str, device: str) -> torch.jit.ScriptModule:
     # TorchScript would specialise the shared model for the first caller's gradient mode and fail for the next.
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return model.float().eval().to(memory_format=torch.channels_last)
+    model = model.float().eval()
+    in_3d = any(parameter.ndim == 5 for parameter in model.parameters())  # for them torch has another format
+    return model if in_3d else model.to(memory_format=torch.channels_last)

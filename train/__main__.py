@@ -36,13 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         run = prepare(asked)
-        last = train(run, resume=asked.resume, track=asked.track)
+        train(run, resume=asked.resume, track=asked.track)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     if run.split.kind == "slice":
         print("LEAKY: slices of one patient were on both sides, so these figures are too good. Never quote them.")
-    print(" ".join(f"{key} {value:.4g}" for key, value in last.items()))
     print(f"Done. Next: python -m train.export {run.spec.name} {run.out}")
     return 0
 
@@ -92,6 +91,10 @@ def prepare(asked: argparse.Namespace) -> Run:
     if asked.size is not None:
         spec = _resized(spec, asked)
     slices = cached_slices(scans, asked.cache, spec.preprocessing[asked.preset].size)
+    if spec.phases and slices.image.shape[1] != len(spec.phases):
+        raise InputError(
+            f"{spec.name} reads {len(spec.phases)} contrast phases, which this data lacks; use --data phantom."
+        )
     split = _split(asked, slices)
     check_split(split, slices)
     plan = _plan(asked, POLYP_PLAN if colour else None)
@@ -135,6 +138,8 @@ def _for_greys(spec: ModelSpec) -> ModelSpec:
 def _resized(spec: ModelSpec, asked: argparse.Namespace) -> ModelSpec:
     if asked.size < 32 or asked.size % spec.size_multiple:
         raise InputError(f"--size {asked.size}: {spec.name} takes multiples of {spec.size_multiple} from 32 pixels on.")
+    if asked.size <= spec.margin:
+        raise InputError(f"--size {asked.size}: {spec.name} mirrors {spec.margin} pixels, so it needs more than that.")
     there = spec.preprocessing[asked.preset]
     return replace(spec, preprocessing={**spec.preprocessing, asked.preset: replace(there, size=asked.size)})
 

@@ -18,7 +18,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from livdemo.errors import InputError
-from livdemo.models import ModelSpec
 from train.batches import Batch, Feed, folded
 from train.curves import draw_curves
 from train.losses import LOSSES, deep_supervision
@@ -52,7 +51,9 @@ class Training:
         self.feed = Feed(run.spec, run.preset, run.plan, run.slices, run.split.indices(run.slices, "train"))
         self.held_out = run.split.indices(run.slices, "validation")
         if not len(self.feed.inside):
-            raise InputError(_nothing_to_learn_from(run.spec))
+            raise InputError(
+                f"This data has no unbroken run of slices on the training side that is long enough for {run.spec.name}."
+            )
         self.steps = self.feed.steps(accelerator.num_processes)
 
         torch.manual_seed(run.seed)
@@ -233,9 +234,3 @@ def keep_freed_memory() -> None:
         m_trim_threshold, m_mmap_threshold = -1, -3
         mallopt(m_mmap_threshold, 1 << 30)
         mallopt(m_trim_threshold, (1 << 31) - 1)
-
-
-def _nothing_to_learn_from(spec: ModelSpec) -> str:
-    if spec.phases:
-        return f"{spec.name} reads {len(spec.phases)} contrast phases, which this data lacks; use --data phantom."
-    return f"This data has no unbroken run of slices on the training side that is long enough for {spec.name}."

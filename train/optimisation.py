@@ -17,7 +17,7 @@ def make_optimiser(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     if plan.optimiser == "sgd":
         return torch.optim.SGD(groups, momentum=plan.momentum, weight_decay=plan.weight_decay)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adagrad": torch.optim.Adagrad}[plan.optimiser]
-    return kind(groups, weight_decay=plan.weight_decay)
+    return kind(groups, weight_decay=plan.weight_decay, fused=True)  # one pass over all weights instead of many
 
 
 class Rate:

@@ -48,16 +48,19 @@ class Plan:
     def fast(self) -> "Plan":
         """The same recipe within a classroom machine's reach: at most 10 epochs of 1,024 slices."""
         epochs = min(self.epochs, FAST_EPOCHS)
+        slices = min(self.slices_per_epoch or FAST_SLICES_PER_EPOCH, FAST_SLICES_PER_EPOCH)
+        if (epochs, slices) == (self.epochs, self.slices_per_epoch):
+            return self
         asked = "every training slice" if self.slices_per_epoch is None else f"{self.slices_per_epoch} slices"
         return replace(
             self,
             epochs=epochs,
-            slices_per_epoch=min(self.slices_per_epoch or FAST_SLICES_PER_EPOCH, FAST_SLICES_PER_EPOCH),
+            slices_per_epoch=slices,
             frozen_epochs=min(self.frozen_epochs, epochs - 1),
-            pretext_slices=min(self.pretext_slices, 2 * FAST_SLICES_PER_EPOCH),
+            pretext_slices=min(self.pretext_slices, 4 * FAST_SLICES_PER_EPOCH),
             shortened=(
-                f"Shortened for a classroom machine (--fast): {epochs} epochs of at most {FAST_SLICES_PER_EPOCH} "
-                f"slices instead of {self.epochs} of {asked}."
+                f"Shortened for a classroom machine (--fast): {epochs} epochs of {slices} slices "
+                f"instead of {self.epochs} of {asked}."
             ),
         )
 

@@ -1,0 +1,334 @@
+"""The plan of runs: complete, resumable after a kill, adopting finished runs, and figures that a hand can follow."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from livdemo.errors import InputError
+from livdemo.intensity import Preprocessing, Window
+from livdemo.models import ModelSpec, get_model
+from livdemo.models.unet import UNet
+from livdemo.models.untrained import untrained
+from livdemo.predictor import Predictor
+from tests.conftest import REPOSITORY
+from tests.made_up import block_case
+from tests.small_model import Thresholds
+from tests.train.slice_folder import write_slices
+from train.ablations import STUDIES
+from train.fold_scores import per_patient, score_volumes
+from train.loop import Training, train
+from train.plan import HOUSE
+from train.planned import Settings, asked_folds, plan_runs
+from train.reproduce import main
+from train.run_log import append_row, read_rows, who
+from train.scans import Scan
+
+PLAN = replace(HOUSE, epochs=2, slices_per_epoch=32, average=0.8, augmentation="s4", pretext_slices=0, painted=0.0)
+FOLDS = ["--folds", "A", "B,E"]
+Call = Callable[..., int]
+
+
+def tiny(name: str) -> ModelSpec:
+    """A very small U-Net under the name of a real model."""
+    spec = get_model(name)
+    return replace(
+        spec,
+        input_kind="slice",
+        size_multiple=2,
+        margin=0,
+        aux_weights=(),
+        architecture=lambda preset: UNet(widths=(4, 8), norm=True, classes=len(spec.labels)),
+    )
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model of a plan is tiny, and the house plan takes seconds."""
+    monkeypatch.setattr("train.planned.get_model", tiny)
+    monkeypatch.setattr("train.reproduce.HOUSE", PLAN)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_slices(tmp_path / "data")
+
+
+@pytest.fixture
+def call(small: None, data: Path, tmp_path: Path) -> Call:
+    def run(*more: str) -> int:
+        arguments = ["--data", str(data), "--size", "32", "--device", "cpu"]
+        arguments += ["--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
+        return main([*arguments, "--log", str(tmp_path / "runs.jsonl"), *more])
+
+    return run
+
+
+def test_a_row_for_every_run_and_none_twice(call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--models", "unet_liver,unet64", *FOLDS)
+    assert call(*asked, "--dry-run") == 0
+    assert "4 runs in the plan, 0 of them done; 4 to do on cpu" in capsys.readouterr().out
+    assert not (tmp_path / "runs.jsonl").exists()
+
+    assert call(*asked) == 0
+    out = capsys.readouterr().out
+    assert "4 of 4 done, about 0 s left." in out
+    rows = read_rows(tmp_path / "runs.jsonl")
+    assert sorted((row["model"], row["fold"]) for row in rows) == [
+        (model, fold) for model in ("unet64", "unet_liver") for fold in ("A", "B,E")
+    ]
+    assert [row["model"] for row in rows] in (["unet64"] * 2 + ["unet_liver"] * 2, ["unet_liver"] * 2 + ["unet64"] * 2)
+    second = next(row for row in rows if row["model"] == "unet64" and row["fold"] == "B,E")
+    assert [patient["patient"] for patient in second["patients"]] == ["B", "E"]
+    assert second["slices"] == {"train": 4 + 5 * 4, "validation": 2 * 4 + 4}
+    assert second["budget"] == {"epochs": 2, "slices": 64}
+    assert second["seconds"] > 0
+    assert second["plan"]["recipe"] == "house"
+    assert "tumour_dice" in second["pooled"]
+    assert second["command"].endswith("--protocol fair --folds A B,E --size 32")
+
+    before = (tmp_path / "runs.jsonl").read_bytes()
+    assert call(*asked) == 0
+    assert "4 runs in the plan, 4 of them done; 0 to do" in capsys.readouterr().out
+    assert (tmp_path / "runs.jsonl").read_bytes() == before
+
+
+def test_a_killed_plan_goes_on(data: Path, tmp_path: Path) -> None:
+    """kill -9 in the second run, after its first epoch; the same command does what is missing and no more."""
+    stub = "import sys; sys.path.insert(0, '.'); import train.planned, train.reproduce; "
+    stub += "from tests.train.test_reproduce import PLAN, tiny; from dataclasses import replace; "
+    stub += "train.planned.get_model = tiny; train.reproduce.HOUSE = replace(PLAN, slices_per_epoch=256); "
+    stub += "sys.exit(train.reproduce.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", stub, "--data", str(data), "--size", "32", "--models", "unet64", "--folds"]
+    command += ["A", "B", "--device", "cpu", "--cache", str(tmp_path / "cache")]
+    command += ["--out", str(tmp_path / "out"), "--log", str(tmp_path / "runs.jsonl")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL)
+
+    broken = start()
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "out").glob("*/history.csv"))) < 2:
+        assert broken.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(broken.pid, signal.SIGKILL)
+    assert broken.wait() == -signal.SIGKILL
+    first = (tmp_path / "runs.jsonl").read_bytes()
+    (second,) = [path for path in (tmp_path / "out").glob("*/history.csv") if len(path.read_text().splitlines()) == 2]
+    before = second.read_text()
+
+    assert start().wait() == 0
+    assert (tmp_path / "runs.jsonl").read_bytes().startswith(first)
+    assert [row["fold"] for row in read_rows(tmp_path / "runs.jsonl")] == ["A", "B"]
+    assert second.read_text().startswith(before), "its first epoch was not trained again"
+    assert len(second.read_text().splitlines()) == 3
+
+
+def _settings(data: Path, tmp_path: Path) -> Settings:
+    """As `call` asks for."""
+    return Settings(
+        "fair", data, tmp_path / "cache", tmp_path / "out", models=("unet64",), folds=("A", "B,E"), size=32, house=PLAN
+    )  # fmt: skip
+
+
+def test_a_finished_run_is_adopted(
+    call: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned, _ = plan_runs(_settings(data, tmp_path))
+    elsewhere = planned[0].in_folder(tmp_path / "elsewhere").run
+    train(elsewhere)
+    state = (elsewhere.out / "state.pt").read_bytes()
+
+    def no_epoch(*_: object) -> float:
+        raise AssertionError("an adopted run is not trained again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "epoch", no_epoch)
+        assert call("--models", "unet64", "--folds", "A", "--adopt", str(elsewhere.out)) == 0
+    (row,) = read_rows(tmp_path / "runs.jsonl")
+    assert (row["adopted"], row["fold"], row["patients"][0]["patient"]) == (True, "A", "A")
+    assert (elsewhere.out / "state.pt").read_bytes() == state
+
+    other = replace(elsewhere, plan=replace(PLAN, painted=0.4), out=tmp_path / "other")
+    train(other)
+    assert call("--models", "unet64", "--folds", "A", "--adopt", str(other.out)) == 2
+    assert "no run of the plan: plan.painted differ" in capsys.readouterr().err
+    assert call("--models", "unet_liver", "--folds", "A", "--adopt", str(other.out)) == 2
+    assert "a run of unet64, which is not in the plan" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_is_not_adopted(
+    call: Call, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned, _ = plan_runs(_settings(data, tmp_path))
+    run = planned[0].in_folder(tmp_path / "elsewhere").run
+    train(run)
+    history = run.out / "history.csv"
+    history.write_text("\n".join(history.read_text().splitlines()[:-1]) + "\n")
+    assert call("--models", "unet64", *FOLDS, "--adopt", str(run.out)) == 2
+    assert "has 1 of 2 epochs" in capsys.readouterr().err
+
+
+def test_one_run_that_cannot_be_made_does_not_stop_the_others(
+    call: Call, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without Kvasir-SEG in the folder the polyps are told to be impossible, and the next study runs."""
+    assert call("--protocol", "ablations", "--studies", "polyps,largest component", "--folds", "A") == 2
+    assert "holds no RGB pictures" in capsys.readouterr().err
+    kept, everything = read_rows(tmp_path / "runs.jsonl")
+    assert (kept["variant"], everything["variant"]) == ("kept", "everything")
+    assert kept["key"] == everything["key"], "one training, asked in two ways"
+    assert (kept["largest_component"], everything["largest_component"]) == (True, False)
+    assert len(list((tmp_path / "out").glob("unet64-*"))) == 1
+
+
+def test_scans_of_strangers_are_scored_with_their_labels(call: Call, tmp_path: Path) -> None:
+    case = block_case()
+    assert case.reference is not None
+    folder = tmp_path / "strangers"
+    folder.mkdir()
+    for name, voxels in (("block_ct", case.volume.hu), ("block_seg", case.reference), ("alone_ct", case.volume.hu)):
+        image = nibabel.Nifti1Image(voxels.transpose(2, 1, 0), np.diag([-1.0, -1.0, 2.0, 1.0]))
+        nibabel.save(image, folder / f"{name}.nii.gz")
+    asked = ("--models", "unet64", "--folds", "A", "all")
+    assert call(*asked) == 0
+    assert call(*asked, "--unseen", str(folder)) == 0
+    rows = read_rows(tmp_path / "runs.jsonl")
+    assert [row["unseen"] is None for row in rows] == [True, True, False, False]
+    assert [who(row) for row in rows[:2]] == [who(row) for row in rows[2:]]
+    assert [(one["case"], one["label"]) for one in rows[2]["unseen"]] == [("block", "liver"), ("block", "tumour")]
+    assert rows[2]["unseen"][0]["reference_volume_ml"] == pytest.approx(4 * 16 * 16 * 2 / 1000)
+    everybody = rows[3]
+    assert (everybody["fold"], everybody["patients"], everybody["slices"]["validation"]) == ("all", [], 0)
+
+
+def test_the_figures_of_a_volume_by_hand() -> None:
+    """6×32×32: a liver of 1,024 voxels with a tumour of 32; the stray block of 16 counts until the largest is kept."""
+    case = block_case()
+    assert case.reference is not None
+    scan = Scan("made up", "1", "A", "full", "CT", lambda: (case.volume.hu[:, None], case.reference, np.arange(6)))  # type: ignore[arg-type,return-value]
+    gap = replace(scan, volume="2", load=lambda: (*scan.load()[:2], np.array([0, 1, 2, 4, 5, 6])))
+    checkpoint = replace(
+        untrained(get_model("unet64"))[0], preprocessing=Preprocessing(Window(50, 100), size=32), size_multiple=1
+    )
+    everything, skipped = score_volumes(Predictor(checkpoint, "cpu", network=Thresholds()), [scan, gap])
+    assert everything["liver_dice"] == pytest.approx(2 * 1024 / (1024 + 1040))
+    assert everything["tumour_dice"] == 1
+    assert (everything["lesions"], everything["lesions_found"], everything["false_positives"]) == (1, 1, 0)
+    assert skipped["skipped"] == "slices are missing in between"
+    largest = replace(checkpoint, largest_component=True)
+    assert score_volumes(Predictor(largest, "cpu", network=Thresholds()), [scan])[0]["liver_dice"] == 1
+
+
+def test_volumes_are_averaged_to_the_patient_first() -> None:
+    """B has two volumes, one of them missed; F's has no tumour and rightly none was found."""
+
+    def volume(patient: str, liver: float, tumour: float, state: str, found: int, lesions: int, false: int) -> dict:
+        return {
+            "patient": patient, "liver_dice": liver, "tumour_dice": tumour, "tumour_state": state, "lesions": lesions,
+            "lesions_found": found, "false_positives": false,
+        }  # fmt: skip
+
+    rows = per_patient(
+        [
+            volume("F", 0.8, float("nan"), "both empty", 0, 0, 0),
+            volume("B", 0.9, 0.6, "ok", 1, 2, 3),
+            volume("B", 0.7, 0.0, "prediction empty", 0, 4, 0),
+            volume("E", 0.9, 0.0, "ok", 0, 1, 20),
+            {"patient": "C", "skipped": "slices are missing in between"},
+        ]
+    )
+    b, e, f = rows
+    assert (b["patient"], b["volumes"], b["liver_dice"]) == ("B", 2, pytest.approx(0.8))
+    assert b["tumour_dice"] == pytest.approx(0.3)
+    assert b["lesion_sensitivity"] == pytest.approx((1 / 2 + 0) / 2)
+    assert (b["false_positives"], b["lesions"], b["lesions_found"], b["missed"]) == (1.5, 6, 1, 1)
+    assert (e["missed"], e["false_alarms"]) == (1, 0), "what was predicted lies elsewhere: nothing was found"
+    assert np.isnan(f["tumour_dice"])
+    assert np.isnan(f["lesion_sensitivity"])
+    assert (f["missed"], f["false_alarms"]) == (0, 0)
+
+
+def test_what_decides_the_weights_decides_the_folder(
+    small: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variants that change nothing share a run, also with the fair table; every other has its own."""
+    fair = _settings(data, tmp_path)
+    monkeypatch.setattr("train.planned.LIVER_FREE_SEEDS", range(1))
+    names = ("loss", "equalisation", "painted tumours", "liver-free slices")
+    planned, _ = plan_runs(replace(fair, protocol="ablations", studies=names, folds=("A",)))
+    keys = {(one.study, one.variant.name): one.key for one in planned}
+    base = plan_runs(replace(fair, folds=("A",)))[0][0].key
+    same = [keys["loss", "house"], keys["equalisation", "none"], keys["painted tumours", "none"]]
+    assert {*same, keys["liver-free slices", "without"]} == {base}
+    others = [key for key in keys.values() if key != base]
+    assert len(others) == len(set(others)) == 5 + 2 + 1 + 1
+
+
+def test_every_study_names_models_and_settings_that_exist() -> None:
+    """A typing error in the data would else be found after hours."""
+    from train.augment import AUGMENTATIONS
+    from train.losses import LOSSES
+
+    for study in STUDIES:
+        assert len({(v.name, v.model) for v in study.variants}) == len(study.variants)
+        for variant in study.variants:
+            spec = get_model(variant.model)
+            plan = replace(HOUSE, **variant.plan)
+            assert plan.loss in LOSSES
+            assert plan.augmentation in AUGMENTATIONS
+            changed = replace(spec.preprocessing["classroom"], **variant.preprocessing)
+            assert Preprocessing.from_dict(changed.to_dict()) == changed
+            if variant.network is not None:
+                network = variant.network("classroom")
+                assert network.state_dict().keys() == spec.build("classroom").state_dict().keys()
+
+
+def test_folds_by_number_or_by_name() -> None:
+    assert asked_folds(["3"]) == ("A,E", "B,F", "C,D")
+    assert asked_folds(["6", "all"]) == (*"ABCDEF", "all")
+    assert asked_folds(["A,B", "C"]) == ("A,B", "C")
+    with pytest.raises(InputError, match="A is in two folds"):
+        asked_folds(["3", "A"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--folds", "Z"), "No fully drawn patient is called Z"),
+        (("--size", "33", *FOLDS), "takes multiples of 2"),
+        (("--protocol", "ablations", "--studies", "moon"), "no study called moon"),
+    ],
+)
+def test_what_cannot_be_planned_is_said(
+    call: Call, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
+) -> None:
+    assert call("--models", "unet64", *arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert sentence in error.splitlines()[-1]
+    assert "Traceback" not in error
+
+
+def test_a_row_cut_short_by_a_kill_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    row = {"series": "s", "study": "", "variant": "", "model": "m", "fold": "A"}
+    append_row(path, {**row, "figure": float("nan")})
+    path.write_bytes(path.read_bytes() + b'{"series": "s", "st')
+    assert len(read_rows(path)) == 1
+    append_row(path, {**row, "fold": "B"})
+    assert [one["fold"] for one in read_rows(path)] == ["A", "B"]
+    assert json.loads(path.read_text().splitlines()[0])["figure"] is None
+    path.write_text('{"series": 1}\n')
+    with pytest.raises(InputError, match=r"Line 1 of .* is no row"):
+        read_rows(path)

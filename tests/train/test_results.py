@@ -1,0 +1,192 @@
+"""RESULTS.md: made from the log alone, the same every time, and honest about what the figures cannot say."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from train.plan import HOUSE
+from train.results import main, mean_over, tables, write_results
+from train.results_page import page
+from train.run_log import append_row, read_rows
+
+Row = dict[str, Any]
+
+
+def patient(name: str, liver: float, tumour: float | None, **changes: Any) -> Row:
+    """A patient of one volume with two lesions, one of them found."""
+    row = {"patient": name, "volumes": 1, "liver_dice": liver, "tumour_dice": tumour, "lesion_sensitivity": 0.5}
+    return row | {"false_positives": 1.0, "lesions": 2, "lesions_found": 1, "missed": 0, "false_alarms": 0} | changes
+
+
+def row_of(model: str, fold: str, patients: list[Row], **changes: Any) -> Row:
+    """A row as the log has it."""
+    volumes = [{"patient": p["patient"], "volume": "1", "slices": 100, "seconds": 5.0} for p in patients]
+    row = {
+        "series": "fair, classroom, 128 pixels", "command": "python -m train.reproduce --data DIR", "study": "",
+        "variant": "", "model": model, "fold": fold, "key": f"{model} {fold}", "preset": "classroom",
+        "plan": asdict(HOUSE), "size": 128, "preprocessing": "window 250/50 HU", "inference": "plain",
+        "largest_component": True, "seed": 0, "sources": ["ct_liver_only", "ct_liver_tumour"], "split": "patient",
+        "slices": {"train": 2000, "validation": 300}, "parameters": 1000, "budget": {"epochs": 10, "slices": 10240},
+        "seconds": 600.0, "device": "cpu, 2 threads", "torch": "2.13.0", "commit": "0123456789abcdef",
+        "adopted": False, "pooled": {"liver_dice": 0.9, "tumour_dice": 0.4}, "patients": patients,
+        "volumes": volumes, "unseen": None,
+    }  # fmt: skip
+    return row | changes
+
+
+def three_folds(model: str, tumour: dict[str, float], **changes: Any) -> list[Row]:
+    """Six patients in three folds; the liver's Dice is 0.9 everywhere."""
+    return [
+        row_of(model, fold, [patient(name, 0.9, tumour[name]) for name in fold.split(",")], **changes)
+        for fold in ("A,E", "B,F", "C,D")
+    ]
+
+
+LOW = dict(zip("ABCDEF", (0.10, 0.20, 0.30, 0.15, 0.25, 0.35), strict=True))
+HIGH = {name: value + 0.3 + 0.01 * k for k, (name, value) in enumerate(LOW.items())}
+
+
+def test_the_committed_page_is_what_the_log_gives(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for log in (REPOSITORY / "results").glob("*.jsonl"):
+        (folder / log.name).write_bytes(log.read_bytes())
+    write_results(folder, tmp_path / "RESULTS.md")
+    again = "run python -m train.results and commit what it writes"
+    assert (tmp_path / "RESULTS.md").read_text() == (REPOSITORY / "RESULTS.md").read_text(), again
+    committed = (REPOSITORY / "results" / "results.json").read_text()
+    assert (folder / "results.json").read_text() == committed, again
+
+
+def test_a_mean_and_its_misses_by_hand() -> None:
+    rows = three_folds("unet64", LOW)
+    rows[1]["patients"] = [patient("B", 0.8, 0.0, missed=1, lesions_found=0), patient("F", 1.0, None, lesions=0)]
+    (model,) = tables(rows)["protocols"][0]["models"]
+    assert model["liver_dice"]["mean"] == pytest.approx((4 * 0.9 + 0.8 + 1.0) / 6)
+    assert model["liver_dice"]["n"] == 6
+    assert model["tumour_dice"]["mean"] == pytest.approx((0.10 + 0.0 + 0.30 + 0.15 + 0.25) / 5)
+    assert model["tumour_dice"]["n"] == 5, "a patient without tumour has no figure"
+    assert (model["missed"], model["lesions"], model["lesions_found"]) == (1, 10, 5)
+    assert model["seconds_a_slice"] == 0.05
+    assert model["tumour_dice"]["low"] < model["tumour_dice"]["mean"] < model["tumour_dice"]["high"]
+
+
+def test_the_later_row_of_a_run_counts() -> None:
+    rows = [*three_folds("unet64", LOW), row_of("unet64", "A,E", [patient("A", 0.5, 0.5), patient("E", 0.5, 0.5)])]
+    (model,) = tables(rows)["protocols"][0]["models"]
+    assert [p["liver_dice"] for p in model["patients"]] == [0.5, 0.9, 0.9, 0.9, 0.5, 0.9]
+
+
+def test_nothing_is_ranked_that_the_test_does_not_separate() -> None:
+    """Two models that differ in every one of six patients: p = 2/64. A third pair to correct for undoes that."""
+    two = tables([*three_folds("sfan", LOW), *three_folds("unet64", HIGH)])["protocols"][0]
+    assert [model["model"] for model in two["models"]] == ["sfan", "unet64"], "the order of the list, not of the scores"
+    (apart,) = two["pairs"]["tumour_dice"]["apart"]
+    assert (apart["better"], apart["worse"], apart["p"]) == ("unet64", "sfan", pytest.approx(0.0312, abs=1e-4))
+    assert two["pairs"]["liver_dice"]["apart"] == [], "the livers score alike"
+
+    same = {name: value + 0.01 for name, value in LOW.items()}
+    three = tables([*three_folds("sfan", LOW), *three_folds("unet64", HIGH), *three_folds("aunet", same)])
+    assert three["protocols"][0]["pairs"]["tumour_dice"]["apart"] == []
+    assert "separates none: **no ranking**" in page(three)
+
+
+def test_models_of_other_patients_are_not_compared() -> None:
+    phantoms = [row_of("clstm4d", "0 of the phantoms", [patient("phantom 1", 0.99, 0.9)], sources=["phantom"])]
+    rows = [*three_folds("sfan", LOW), *three_folds("unet64", HIGH)[:2], *phantoms]
+    results = tables(rows)
+    pairs = results["protocols"][0]["pairs"]["tumour_dice"]
+    assert (pairs["pairs"], pairs["patients"], pairs["left_out"]) == (0, 6, ["unet64"])
+    assert "0.990 (one patient) **rendered phantoms, not patients**" in page(results)
+
+
+def test_a_variant_is_compared_with_the_first_of_its_study() -> None:
+    about = {"study": "encoder", "series": "ablations, classroom, 128 pixels"}
+    rows = three_folds("dtan", LOW, variant="pretext task, frozen", **about)
+    rows += three_folds("dtan", HIGH, variant="pretext task, fine-tuned", **about)
+    study = next(one for one in tables(rows)["studies"] if one["study"] == "encoder")
+    first, control, tuned = study["variants"]
+    assert "against_first" not in first
+    assert not control["done"]
+    found = tuned["against_first"]["tumour_dice"]
+    assert found["mean"] == pytest.approx(0.3 + 0.01 * 2.5)
+    assert (found["n"], found["p"]) == (6, pytest.approx(0.0312, abs=1e-4))
+    assert found["low"] > 0
+    text = page(tables(rows))
+    assert "| random, frozen (control) | `dtan` | not run yet |" in text
+    assert "+0.325 (" in text
+
+
+def test_unseen_volumes_keep_folds_and_everybody_apart() -> None:
+    def seen(dice: float) -> list[Row]:
+        one = {"case": "chaos", "label": "liver", "state": "ok", "dice": dice, "volume_ml": 1500.0, "seconds": 2.0}
+        return [one | {"slices": 40}]
+
+    rows = three_folds("unet64", LOW)
+    for row, dice in zip(rows, (0.90, 0.92, 0.97), strict=True):
+        row["unseen"] = seen(dice)
+    rows.append(row_of("unet64", "all", [], unseen=seen(0.96)))
+    results = tables(rows)
+    (model,) = results["protocols"][0]["models"]
+    (line,) = model["unseen"]
+    assert (line["mean"], line["lowest"], line["highest"], line["networks"]) == (0.93, 0.90, 0.97, 3)
+    assert line["everybody"] == 0.96
+    assert model["liver_dice"]["n"] == 6, "the network of everybody has no cross-validated figure"
+    assert "chaos 0.960 (trained on all)" in page(results)
+    assert "healthy liver donor" in page(results)
+
+
+def test_another_plan_in_the_fair_table_is_named() -> None:
+    rows = [*three_folds("sfan", LOW), *three_folds("unet64", LOW, plan=asdict(HOUSE) | {"epochs": 20})[:2]]
+    assert "**Another plan than that had: unet64; compare with care.**" in page(tables(rows))
+
+
+def test_a_leak_is_stamped() -> None:
+    study = {"study": "split", "variant": "by slice (leaky)", "series": "ablations, classroom, 128 pixels"}
+    rows = [row_of("ltnet_unet", "20% of the slices", [], split="slice", **study)]
+    text = page(tables(rows))
+    assert "by slice (leaky)" in text
+    assert "Neighbours of the validated slices were trained on" in text
+
+
+def test_the_page_says_what_it_must(tmp_path: Path) -> None:
+    log = tmp_path / "results" / "runs.jsonl"
+    for row in [*three_folds("sfan", LOW), *three_folds("unet64", HIGH)]:
+        append_row(log, row)
+    assert main(["--folder", str(log.parent), "--page", str(tmp_path / "RESULTS.md")]) == 0
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "**Six patients.**" in text
+    assert "`python -m train.reproduce --data DIR`" in text
+    line = next(line for line in text.splitlines() if line.startswith("| SFAN"))
+    assert "Dice per case, tumour 71.0 (LiTS test set (70 volumes); %)" in line, "a quoted number has data and unit"
+    assert "0.900 (0.900 to 0.900), n 6" in line
+    assert "/work" not in text
+
+    first = (text, (log.parent / "results.json").read_bytes())
+    assert main(["--folder", str(log.parent), "--page", str(tmp_path / "RESULTS.md")]) == 0
+    assert ((tmp_path / "RESULTS.md").read_text(), (log.parent / "results.json").read_bytes()) == first
+    assert page(json.loads(first[1])) == text, "the app's file holds all that the page says"
+
+
+def test_a_damaged_log_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs.jsonl").write_text("no row\n")
+    assert main(["--folder", str(tmp_path), "--page", str(tmp_path / "RESULTS.md")]) == 2
+    assert "is no row of a run" in capsys.readouterr().err
+    assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_intervals_of_few_patients() -> None:
+    assert mean_over([])["n"] == 0
+    one = mean_over([0.5, None])
+    assert (one["mean"], one["n"]) == (0.5, 1)
+    assert one["low"] != one["low"], "one patient has no interval"
+
+
+def test_every_row_of_the_committed_log_is_whole() -> None:
+    for path in (REPOSITORY / "results").glob("*.jsonl"):
+        for row in read_rows(path):
+            assert row.keys() >= row_of("unet64", "A", []).keys()

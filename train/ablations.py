@@ -1,0 +1,166 @@
+"""The experiments that the papers make one curious about, as data: each variant changes one thing.
+
+A study is a table of results. Its first variant is what the others are compared with; whatever a variant does not
+name is the house protocol's (train/plan.py). Add a study by adding a line: `python -m train.reproduce --protocol
+ablations --studies NAME` runs it, and `python -m train.results` prints it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+from livdemo.intensity import Window
+from livdemo.models import Preset
+from livdemo.models.dtan import DTAN
+from livdemo.predictor import S3_SCALES
+
+# ct: with or without liver-free phantom slices, as the whole protocol has it
+Data = Literal["ct", "ct without liver-free", "ct with liver-free", "mr", "kvasir", "phases"]
+Sides = Literal["folds", "slices", "share"]  # the protocol's folds; a fifth of the slices (leaky); of the patients
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model, and what is other than in the house protocol."""
+
+    model: str
+    name: str = ""
+    plan: dict[str, Any] = field(default_factory=dict)  # fields of Plan
+    preprocessing: dict[str, Any] = field(default_factory=dict)  # fields of Preprocessing
+    network: Callable[[Preset], nn.Module] | None = None  # instead of the model's own; `name` then tells runs apart
+    data: Data = "ct"
+    sides: Sides = "folds"
+    scales: tuple[float, ...] = (1.0,)  # of the inference
+    largest_component: bool = True  # of the inference
+
+
+@dataclass(frozen=True)
+class Study:
+    """Variants that belong into one table, the first one being the comparison."""
+
+    name: str
+    question: str
+    variants: tuple[Variant, ...]
+    note: str = ""
+
+
+def _fine_tuned(preset: Preset) -> nn.Module:
+    """DTAN whose encoder goes on learning with the head."""
+    network = DTAN() if preset == "paper" else DTAN(in_channels=1, width=16, layers=(2, 2, 2, 2))
+    network.freeze(False)
+    return network
+
+
+S4_WINDOW, S3_WINDOW, LIVER_WINDOW = Window(0, 250), Window(50, 250), Window(30, 150)
+ATTENTION_FAMILY = ("unet_valid", "aunet", "aunet_ds", "dalunet")
+LOSSES = (
+    "house",
+    "cross_entropy",
+    "weighted_cross_entropy",
+    "dice_and_cross_entropy",
+    "noise_aware",
+    "generalised_cross_entropy",
+)
+
+STUDIES = (
+    Study(
+        "split",
+        "What does a split by slice, as LT-Net's, make of the same network?",
+        (Variant("ltnet_unet", "by patient"), Variant("ltnet_unet", "by slice (leaky)", sides="slices")),
+        "Neighbours of the validated slices were trained on in the second row: compare the pooled slices, and believe "
+        "the first.",
+    ),
+    Study(
+        "window",
+        "Which range of HU should the network see?",
+        (
+            Variant("unet64", "250/50 (S3)", preprocessing={"window": S3_WINDOW}),
+            Variant("unet64", "250/0 + HE (S4)", preprocessing={"window": S4_WINDOW, "equalisation": "he"}),
+            Variant("unet64", "150/30 (fastai)", preprocessing={"window": LIVER_WINDOW}),
+        ),
+    ),
+    Study(
+        "equalisation",
+        "Does histogram equalisation help a network?",
+        (
+            Variant("unet64", "none"),
+            Variant("unet64", "HE", preprocessing={"equalisation": "he"}),
+            Variant("unet64", "CLAHE", preprocessing={"equalisation": "clahe"}),
+        ),
+    ),
+    Study(
+        "transunet attention",
+        "What do S1's attention blocks add to TransUNet?",
+        (Variant("transunet", "without"), Variant("transunet_sca", "spatial-channel attention")),
+    ),
+    Study(
+        "u-net family",
+        "S4's table, trained here: what do gates, deep supervision and ConvLSTM add?",
+        tuple(Variant(model, model) for model in ATTENTION_FAMILY),
+        "S4 prints another paper's table under these names (RESULTS.md names its data). The first two differ in "
+        "padding and normalisation as well.",
+    ),
+    Study(
+        "scales",
+        "Does SFAN gain from three scales? (inference alone)",
+        (Variant("sfan", "one scale"), Variant("sfan", "0.5, 1.0 and 1.5 averaged", scales=S3_SCALES)),
+    ),
+    Study(
+        "largest component",
+        "Does keeping the largest liver alone help? (inference alone)",
+        (Variant("unet64", "kept"), Variant("unet64", "everything", largest_component=False)),
+    ),
+    Study(
+        "loss",
+        "Which terms of the loss matter?",
+        tuple(Variant("unet64", loss, plan={"loss": loss}) for loss in LOSSES),
+    ),
+    Study(
+        "encoder",
+        "Does DTAN's frozen encoder know anything?",
+        (
+            Variant("dtan", "pretext task, frozen"),
+            Variant("dtan", "random, frozen (control)", plan={"pretext_slices": 0}),
+            Variant("dtan", "pretext task, fine-tuned", network=_fine_tuned),
+        ),
+    ),
+    Study(
+        "painted tumours",
+        "Do tumours that were painted into real livers help?",
+        (
+            Variant("unet64", "none", plan={"painted": 0.0}),
+            Variant("unet64", "40 % of the items", plan={"painted": 0.4}),
+        ),
+    ),
+    Study(
+        "liver-free slices",
+        "Do phantom slices of chest and pelvis, without liver, help?",
+        (
+            Variant("unet64", "without", data="ct without liver-free"),
+            Variant("unet64", "with", data="ct with liver-free"),
+        ),
+    ),
+    Study(
+        "augmentation",
+        "Whose random views help on other scanners?",
+        tuple(Variant("unet64", how, plan={"augmentation": how}) for how in ("house", "s4", "s2", "flips_10", "none")),
+    ),
+    Study(
+        "t1 mr",
+        "DTAN on the kind of picture that S0 names, T1 MR (liver alone)",
+        (Variant("dtan", "mr_t1_liver", data="mr", sides="slices"),),
+        "Leaky: the source mixes patients and mirrored copies without saying whose they are, so no split by patient "
+        "exists. It shows that the network learns from MR, and nothing else.",
+    ),
+    Study(
+        "polyps",
+        "S1's second experiment: the TransUNets on Kvasir-SEG",
+        (
+            Variant("transunet", "without", data="kvasir", sides="share"),
+            Variant("transunet_sca", "spatial-channel attention", data="kvasir", sides="share"),
+        ),
+        "Dice of the polyp over the pixels of all held-out pictures (a fifth), under the house protocol.",
+    ),
+)

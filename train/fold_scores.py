@@ -1,0 +1,167 @@
+"""What a fold's network makes of the patients that it has not seen: volume by volume, as the app would run it.
+
+Volumes are scored on their own grid, after the way back from the network's; a patient with several volumes is the
+mean of them, so that nobody counts twice. Spacing is not known in slice collections: everything is in voxels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from livdemo.cases import find_case_files, open_files
+from livdemo.checkpoints import Checkpoint
+from livdemo.comparison import Result, compare
+from livdemo.metrics import Confusion, count_confusion
+from livdemo.metrics.lesions import lesion_ledger
+from livdemo.metrics.mask_pair import state_of
+from livdemo.metrics.overlap import dice
+from livdemo.models.untrained import untrained
+from livdemo.predictor import Inference, Predictor
+from livdemo.volume import volume_from_hu
+from train.run import Run, exported_weights
+from train.scans import Scan
+
+VOXELS = (1.0, 1.0, 1.0)
+NO_NUMBER = float("nan")
+Figures = dict[str, Any]
+
+
+def fold_network(run: Run, largest_component: bool = True) -> tuple[Checkpoint, nn.Module]:
+    """The network of a finished run, with the row that the app needs to feed it. It has no file."""
+    spec, preset = run.spec, run.preset
+    network = spec.build(preset)
+    network.load_state_dict(exported_weights(run.out))
+    checkpoint = replace(
+        untrained(spec)[0],
+        title=spec.title,
+        preset=preset,
+        parameters=sum(p.numel() for p in network.parameters()),
+        preprocessing=spec.preprocessing[preset],
+        depth=spec.depth[preset],
+        largest_component=largest_component,
+        trained_on="",
+        weak="",
+        seed=run.seed,
+    )
+    return checkpoint, network.eval()
+
+
+def held_out_scans(run: Run, scans: Sequence[Scan]) -> list[Scan]:
+    """The CT volumes of held-out patients on which liver and tumour are drawn; none where slices were split."""
+    if run.split.kind == "slice":
+        return []
+    held_out = set(run.split.validation)
+    return [s for s in scans if s.patient in held_out and s.labels == "full" and s.modality == "CT"]
+
+
+def score_volumes(predictor: Predictor, scans: Sequence[Scan]) -> list[Figures]:
+    """A row a volume. A volume with missing slices is no volume to a network that looks at neighbours: its row says
+    so in `skipped` and has no figures."""
+    return [_score_volume(predictor, scan) for scan in scans]
+
+
+def _score_volume(predictor: Predictor, scan: Scan) -> Figures:
+    hu, reference, position = scan.load()  # (N, C, H, W), (N, H, W), (N,)
+    about = {"volume": scan.volume, "patient": scan.patient, "source": scan.source, "slices": len(position)}
+    if (np.diff(position) != 1).any():
+        return {**about, "skipped": "slices are missing in between"}
+    channels = [volume_from_hu(np.ascontiguousarray(hu[:, c]), VOXELS, spacing_known=False) for c in range(hu.shape[1])]
+    phases = dict(zip(predictor.checkpoint.phases, channels, strict=False))
+    prediction = predictor.predict(channels[0], phases or None)
+    label_map = prediction.label_map
+    figures = {**about, "seconds": prediction.seconds, **_label("liver", label_map > 0, reference > 0)}
+    if "tumour" not in predictor.checkpoint.labels:
+        return figures
+    report = lesion_ledger({"": label_map}, reference, VOXELS)[""]
+    return {
+        **figures,
+        **_label("tumour", label_map == 2, reference == 2),
+        "lesions": len(report.reference),
+        "lesions_found": report.n_found,
+        "false_positives": len(report.false_positives),
+    }
+
+
+def _label(name: str, prediction: np.ndarray, reference: np.ndarray) -> Figures:
+    """Dice and which mask is empty, by the rules of livdemo.metrics: both empty is no number, one empty is 0."""
+    counts: Confusion = count_confusion(prediction, reference)
+    return {
+        f"{name}_dice": float(dice(counts)),
+        f"{name}_state": state_of(int(counts.prediction), int(counts.reference)),
+        f"{name}_voxels": int(counts.prediction),
+        f"{name}_reference_voxels": int(counts.reference),
+    }
+
+
+def per_patient(volumes: Sequence[Figures]) -> list[Figures]:
+    """A row a patient, sorted by name: means over the patient's volumes, misses and lesions as counts.
+
+    missed counts the volumes in which not a voxel of any tumour was found, false_alarms those without tumour where
+    one was seen; lesion_sensitivity is the mean over the volumes that have lesions; a figure that no volume has is nan.
+    """
+    scored = [volume for volume in volumes if "skipped" not in volume]
+    return [
+        _patient(name, [v for v in scored if v["patient"] == name]) for name in sorted({v["patient"] for v in scored})
+    ]
+
+
+def _patient(name: str, volumes: Sequence[Figures]) -> Figures:
+    figures: Figures = {"patient": name, "volumes": len(volumes), "liver_dice": _mean(volumes, "liver_dice")}
+    if "tumour_dice" not in volumes[0]:
+        return figures
+    found = [{"share": v["lesions_found"] / v["lesions"]} for v in volumes if v["lesions"]]
+    states = [v["tumour_state"] for v in volumes]
+    return {
+        **figures,
+        "tumour_dice": _mean(volumes, "tumour_dice"),
+        "lesion_sensitivity": _mean(found, "share"),
+        "false_positives": _mean(volumes, "false_positives"),
+        "lesions": sum(v["lesions"] for v in volumes),
+        "lesions_found": sum(v["lesions_found"] for v in volumes),
+        "missed": sum(v["lesions"] > 0 and v["tumour_dice"] == 0 for v in volumes),  # not a voxel of any was found
+        "false_alarms": states.count("reference empty"),
+    }
+
+
+def _mean(rows: Sequence[Figures], key: str) -> float:
+    values = [row[key] for row in rows if row[key] is not None and not np.isnan(row[key])]
+    return float(np.mean(values)) if values else NO_NUMBER
+
+
+def score_unseen(
+    checkpoint: Checkpoint, network: nn.Module, folder: Path, inference: Inference, device: str
+) -> list[Figures]:
+    """A row a label of every case of the folder that has a reference (livdemo/cases.py says which layouts).
+
+    InputError as reading a scan does. A network of contrast phases cannot run on one scan: no rows.
+    """
+    if checkpoint.phases:
+        return []
+    rows = []
+    for files in find_case_files(folder):
+        if files.reference is None:
+            continue
+        case = open_files(files)
+        for event in compare(case, [checkpoint], device, inference, {checkpoint.model: network}):
+            if isinstance(event, Result):
+                rows += [_unseen(case.name, case.volume.spacing_known, event, k) for k in range(len(event.metrics))]
+    return rows
+
+
+def _unseen(case: str, spacing_known: bool, result: Result, number: int) -> Figures:
+    figures = result.metrics[number]
+    return {
+        "case": case,
+        "label": figures.label,
+        "state": figures.state,
+        "dice": figures.dice,
+        "hd95_mm": figures.hd95_mm if spacing_known else NO_NUMBER,
+        "volume_ml": figures.volume_ml if spacing_known else NO_NUMBER,
+        "reference_volume_ml": figures.reference_volume_ml if spacing_known else NO_NUMBER,
+        "seconds": result.prediction.seconds,
+        "slices": len(result.prediction.label_map),
+    }

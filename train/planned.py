@@ -1,0 +1,275 @@
+"""From a protocol to its runs: every model or variant, every fold, as train.run.Run with a folder of its own.
+
+    fair       all models: the house plan, the same patients, folds, budget and input size
+    recipe     all models: each as its paper trained it, shortened to a classroom machine's reach unless `full`
+    ablations  train/ablations.py
+
+A run's folder is called by a fingerprint of all that decides its weights, so two tables that need the same network
+train it once, and a changed plan never meets the weights of the old one.
+"""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from livdemo.errors import InputError
+from livdemo.intensity import Window
+from livdemo.models import ModelSpec, Preset, get_model, list_models
+from livdemo.predictor import Inference
+from train.ablations import STUDIES, Data, Study, Variant
+from train.cache import Slices, cached_slices
+from train.liver_free import liver_free_scans
+from train.plan import HOUSE, Plan
+from train.polyps import polyp_variant
+from train.run import Run
+from train.scans import Scan
+from train.sources import find_scans, phantom_scans
+from train.split import Split, check_split, folds, hold_out, split_by_patient, split_by_slice
+
+Protocol = Literal["fair", "recipe", "ablations"]
+PROTOCOLS: tuple[Protocol, ...] = ("fair", "recipe", "ablations")
+
+FOLDS = {3: ("A,E", "B,F", "C,D"), 6: tuple("ABCDEF")}  # the patients of ct_liver_tumour
+EVERYBODY = "all"  # the fold in which nobody is held out: what ships
+UNION_EVERY = 6  # one in so many of the liver-only volumes is held out too
+LIVER_FREE_SEEDS = range(6)  # of phantoms whose chest and pelvis are added where that is asked for
+PHANTOM_SEEDS, PHANTOM_SHAPE = range(10), (48, 192, 192)  # for a network of contrast phases, which no data set has
+SHARE = 0.2  # held out where there are no folds
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all runs of a call."""
+
+    protocol: Protocol
+    data: Path
+    cache: Path
+    out: Path
+    models: tuple[str, ...] = ()  # none named: all
+    studies: tuple[str, ...] = ()  # likewise
+    folds: tuple[str, ...] = FOLDS[3]
+    size: int = 128
+    seed: int = 0
+    preset: Preset = "classroom"
+    house: Plan = HOUSE
+    full: bool = False  # the recipes unshortened
+    bf16: bool = False
+    liver_free: bool = False  # phantom slices of chest and pelvis in training
+
+    @property
+    def series(self) -> str:
+        """Runs of one series may stand in one table."""
+        whole = " unshortened" if self.full and self.protocol == "recipe" else ""
+        return f"{self.protocol}{whole}, {self.preset}, {self.size} pixels"
+
+    def command(self, study: str) -> str:
+        """What prints the figures of a table, whichever models are in it."""
+        words = ["python -m train.reproduce --data DIR", f"--protocol {self.protocol}"]
+        words += [f'--studies "{study}"'] if study else []
+        words += [f"--folds {' '.join(self.folds)}", f"--size {self.size}"]
+        words += [f"--preset {self.preset}"] if self.preset != "classroom" else []
+        words += ["--full"] if self.full else []
+        words += ["--bf16"] if self.bf16 else []
+        words += ["--liver-free"] if self.liver_free else []
+        return " ".join(words)
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Data of one kind: the scans for scoring on their own grid, the slices for training."""
+
+    scans: tuple[Scan, ...]
+    slices: Slices
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """One run of a protocol and how its network is asked afterwards."""
+
+    series: str
+    command: str  # that makes the table it stands in
+    study: str
+    variant: Variant
+    fold: str
+    run: Run
+    scans: tuple[Scan, ...]
+
+    @property
+    def inference(self) -> Inference:
+        return Inference(scales=self.variant.scales)
+
+    @property
+    def who(self) -> tuple[str, ...]:
+        """As train.run_log.who."""
+        return self.series, self.study, self.variant.name, self.run.spec.name, self.fold
+
+    @property
+    def title(self) -> str:
+        return " ".join(filter(None, (self.study, self.run.spec.name, self.variant.name, f"fold {self.fold}")))
+
+    @cached_property
+    def described(self) -> dict[str, Any]:
+        """run.json without the versions: what an adopted folder has to be equal to."""
+        return {key: value for key, value in self.run.describe().items() if key != "versions"}
+
+    @cached_property
+    def key(self) -> str:
+        """Fingerprint of everything that decides the weights."""
+        told = [self.described, self.run.spec.preprocessing[self.run.preset].to_dict(), self.run.spec.labels]
+        network = self.variant.name if self.variant.network else ""
+        return hashlib.sha256(json.dumps([*told, network], sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def slices_an_epoch(self) -> int:
+        """Network slices: those of sequences, blocks and phases counted one by one."""
+        spec, train = self.run.spec, self.described["slices"]["train"]
+        depth = {"slice": 1, "slice sequence": spec.sequence}.get(spec.input_kind, spec.depth[self.run.preset])
+        return self.run.plan.slices_per_epoch or train * depth * max(len(spec.phases), 1)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether run.json says all: neither preprocessing nor network is other than the model's own."""
+        own = get_model(self.run.spec.name).preprocessing[self.run.preset]
+        mine = self.run.spec.preprocessing[self.run.preset]
+        return mine == replace(own, size=mine.size) and self.variant.network is None
+
+    def in_folder(self, folder: Path) -> "Planned":
+        """The same run in another folder."""
+        return replace(self, run=replace(self.run, out=folder))
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """The data, each kind read once."""
+
+    settings: Settings
+    _there: dict[tuple[Data, tuple[str, ...]], Material] = field(default_factory=dict)
+
+    def get(self, kind: Data, phases: tuple[str, ...]) -> Material:
+        """InputError where the folder has no such data."""
+        key = (kind, phases)
+        if key not in self._there:
+            scans = self._scans(kind, phases)
+            self._there[key] = Material(tuple(scans), cached_slices(scans, self.settings.cache, self.settings.size))
+        return self._there[key]
+
+    def _scans(self, kind: Data, phases: tuple[str, ...]) -> list[Scan]:
+        if kind == "phases":
+            return phantom_scans(PHANTOM_SEEDS, PHANTOM_SHAPE, phases)
+        modality = {"mr": "MR", "kvasir": "RGB"}.get(kind, "CT")
+        scans = [scan for scan in find_scans(self.settings.data) if scan.modality == modality]
+        if not scans:
+            raise InputError(f"{self.settings.data} holds no {modality} pictures; add the data set or leave it out.")
+        added = kind == "ct with liver-free" or (kind == "ct" and self.settings.liver_free)
+        return scans + (liver_free_scans(LIVER_FREE_SEEDS) if added else [])
+
+
+def plan_runs(settings: Settings) -> tuple[list[Planned], list[str]]:
+    """All runs of the protocol, and a sentence for each variant whose data are not there.
+
+    InputError for unknown models or studies, a size that a model does not take, or patients that are not there.
+    """
+    library = Library(settings)
+    planned: list[Planned] = []
+    impossible: list[str] = []
+    for study, variant in _variants(settings):
+        spec = _spec(variant, settings)
+        kind: Data = "phases" if spec.phases else variant.data
+        try:
+            material = library.get(kind, spec.phases)
+        except InputError as error:
+            if kind.startswith("ct"):
+                raise
+            impossible.append(f"{study} {variant.model} {variant.name}: {error}")
+            continue
+        for fold, split in _sides(variant, spec, material.slices, settings):
+            check_split(split, material.slices)
+            plan = _plan(variant, settings)
+            run = Run(spec, settings.preset, plan, material.slices, split, settings.seed, settings.out)
+            one = Planned(settings.series, settings.command(study), study, variant, fold, run, material.scans)
+            planned.append(one.in_folder(settings.out / f"{spec.name}-{one.key}"))
+    return planned, impossible
+
+
+def _variants(settings: Settings) -> Iterator[tuple[str, Variant]]:
+    wanted = [get_model(name) for name in settings.models]
+    if settings.protocol != "ablations":
+        for spec in wanted or list_models():
+            yield "", Variant(spec.name)
+        return
+    names = {spec.name for spec in wanted}
+    for study in _studies(settings):
+        for variant in study.variants:
+            if not names or variant.model in names:
+                yield study.name, variant
+
+
+def _studies(settings: Settings) -> list[Study]:
+    known = {study.name: study for study in STUDIES}
+    if unknown := sorted(set(settings.studies) - set(known)):
+        raise InputError(f"There is no study called {', '.join(unknown)}; there are {', '.join(known)}.")
+    return [known[name] for name in settings.studies] or list(STUDIES)
+
+
+def _spec(variant: Variant, settings: Settings) -> ModelSpec:
+    """The model at the asked size, with what the variant changes."""
+    spec = get_model(variant.model)
+    if variant.data == "kvasir":
+        spec = polyp_variant(spec)
+    if settings.size < 32 or settings.size % spec.size_multiple:
+        raise InputError(
+            f"--size {settings.size}: {spec.name} takes multiples of {spec.size_multiple} from 32 pixels on."
+        )
+    if settings.size <= spec.margin:
+        raise InputError(
+            f"--size {settings.size}: {spec.name} mirrors {spec.margin} pixels, so it needs more than that."
+        )
+    changes = {"size": settings.size, **variant.preprocessing}
+    if variant.data == "mr":
+        changes["window"] = Window(127.5, 255)  # MR has no Hounsfield units: its 8-bit greys as they are
+    there = replace(spec.preprocessing[settings.preset], **changes)
+    spec = replace(spec, preprocessing={**spec.preprocessing, settings.preset: there})
+    return spec if variant.network is None else replace(spec, architecture=variant.network)
+
+
+def _plan(variant: Variant, settings: Settings) -> Plan:
+    plan = settings.house
+    if settings.protocol == "recipe":
+        recipe: Plan = importlib.import_module(f"train.{variant.model}").PAPER
+        plan = recipe if settings.full else recipe.fast()
+    return replace(plan, bf16=settings.bf16, **variant.plan)
+
+
+def _sides(variant: Variant, spec: ModelSpec, slices: Slices, settings: Settings) -> Iterator[tuple[str, Split]]:
+    """The folds by name. Phantoms are dealt into as many folds, for they are other "patients"."""
+    if variant.sides == "slices":
+        yield f"{SHARE:.0%} of the slices", split_by_slice(slices, SHARE, settings.seed)
+    elif variant.sides == "share":
+        yield f"{SHARE:.0%} of the patients", split_by_patient(slices, SHARE, settings.seed)
+    elif spec.phases:
+        real = [fold for fold in settings.folds if fold != EVERYBODY]
+        for number, split in enumerate(folds(slices, max(len(real), 2), settings.seed)):
+            yield f"{number} of the phantoms", split
+        if EVERYBODY in settings.folds:
+            yield EVERYBODY, hold_out(slices, (), 0, settings.seed)
+    else:
+        for fold in settings.folds:
+            names = () if fold == EVERYBODY else tuple(fold.split(","))
+            yield fold, hold_out(slices, names, UNION_EVERY if names else 0, settings.seed)
+
+
+def asked_folds(asked: Sequence[str]) -> tuple[str, ...]:
+    """3 and 6 are the folds of ct_liver_tumour; else each word is a fold: patients with commas, or "all".
+
+    InputError where a patient is in two folds, which would count twice.
+    """
+    named = [fold for word in asked for fold in (FOLDS.get(int(word), (word,)) if word.isdigit() else (word,))]
+    patients = [patient for fold in named if fold != EVERYBODY for patient in fold.split(",")]
+    if double := sorted({patient for patient in patients if patients.count(patient) > 1}):
+        raise InputError(f"--folds {' '.join(asked)}: {double[0]} is in two folds; every patient is held out once.")
+    return tuple(named)

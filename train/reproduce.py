@@ -1,0 +1,350 @@
+"""python -m train.reproduce --data DIR: every model of the table, trained and scored by one protocol.
+
+python -m train.reproduce --data DIR                              all models alike: three folds by patient, 128 pixels
+python -m train.reproduce --data DIR --protocol recipe            each as its paper trained it
+python -m train.reproduce --data DIR --protocol ablations         one thing changed at a time
+python -m train.reproduce --data DIR --folds 6 --size 256         in full, where there is a GPU
+python -m train.reproduce --data DIR --folds 3 all --unseen CASES    also on everybody, and on scans of strangers
+
+It says what it is going to do and how long that takes, begins with what is cheapest, and goes on after a kill: finished
+runs are skipped, a broken one is resumed after its last epoch. Every finished run is a line of results/runs.jsonl;
+`python -m train.results` makes the tables from it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from livdemo.errors import InputError
+from livdemo.predictor import Predictor, pick_device
+from train.fold_scores import fold_network, held_out_scans, per_patient, score_unseen, score_volumes
+from train.loop import Training, train
+from train.plan import HOUSE
+from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
+from train.run import History, read_described, read_history
+from train.run_log import Row, append_row, latest, read_rows, who
+
+RUNS = Path("results") / "runs.jsonl"
+FORWARD_SHARE = 0.4  # of a training step's time that a slice takes when it is only looked at
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0; 2 after one plain sentence on stderr, or when a run could not be made."""
+    asked = _parser().parse_args(arguments)
+    try:
+        return reproduce(asked)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder with the data sets")
+    add("--protocol", choices=PROTOCOLS, default="fair")
+    add("--models", help="names with commas (default: all)")
+    add("--studies", help="of the ablations, names with commas (default: all)")
+    add("--folds", nargs="+", default=["3"], help="3, 6, or each fold's patients with commas: A,E B,F; all: nobody")
+    add("--size", type=int, default=128, help="side of the network's input in pixels")
+    add("--preset", choices=("classroom", "paper"), default="classroom")
+    add("--full", action="store_true", help="the papers' recipes unshortened")
+    add("--bf16", action="store_true", help="half the memory; faster where the processor knows bfloat16")
+    add("--liver-free", action="store_true", help="also train on phantom slices of chest and pelvis, without liver")
+    add("--unseen", type=Path, help="folder of scans with references that nobody trained on")
+    add("--out", type=Path, default=Path("runs/reproduce"), help="where the run folders lie")
+    add("--cache", type=Path, default=Path("runs/cache"), help="where resized volumes are kept")
+    add("--log", type=Path, default=RUNS, help="the log that rows are appended to")
+    add("--adopt", type=Path, nargs="+", default=[], metavar="RUN", help="finished runs that are part of the plan")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    return parser
+
+
+def _settings(asked: argparse.Namespace) -> Settings:
+    return Settings(
+        protocol=asked.protocol,
+        data=asked.data,
+        cache=asked.cache,
+        out=asked.out,
+        models=tuple(filter(None, (asked.models or "").split(","))),
+        studies=tuple(filter(None, (asked.studies or "").split(","))),
+        folds=asked_folds(asked.folds),
+        size=asked.size,
+        house=HOUSE,
+        preset=asked.preset,
+        full=asked.full,
+        bf16=asked.bf16,
+        liver_free=asked.liver_free,
+    )
+
+
+def reproduce(asked: argparse.Namespace) -> int:
+    """Plan, print, then run what is not done; 2 when something could not be done. InputError as planning does."""
+    device = pick_device(asked.device)
+    if device == "cpu" and torch.cuda.is_available():
+        os.environ["ACCELERATE_USE_CPU"] = "1"
+    settings = _settings(asked)
+    planned, impossible = plan_runs(settings)
+    _adopt(planned, asked.adopt, settings.out)
+    folders = _adopted(settings.out)
+    planned = [one.in_folder(Path(folders[one.key])) if one.key in folders else one for one in planned]
+    rows = {who(row): row for row in read_rows(asked.log)}
+    todo = [one for one in planned if not _is_done(one, rows.get(one.who), asked.unseen)]
+    estimates = Estimates(settings.out / "estimates.json", read_rows(asked.log), device)
+    queue = _queue(todo, estimates, impossible)
+    _print_plan(len(planned), len(todo), queue, impossible, device)
+    if asked.dry_run:
+        return 0
+    failed = [*impossible, *_work(queue, asked, device)]
+    print(f"Log: {asked.log}. Next: python -m train.results")
+    for sentence in failed:
+        print(f"not done: {sentence}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def _is_done(one: Planned, row: Row | None, unseen: Path | None) -> bool:
+    return row is not None and row["key"] == one.key and (unseen is None or row["unseen"] is not None)
+
+
+class Estimates:
+    """Seconds that a run will take: known from a run of the same kind, else measured on two of its batches."""
+
+    def __init__(self, path: Path, rows: Sequence[Row], device: str) -> None:
+        self.path = path
+        self.known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+        self.device = device
+        for row in latest(list(rows)):
+            if row["device"].startswith(device) and row["budget"]["slices"]:
+                self.known[row["pace"]] = row["seconds"] / row["budget"]["slices"]
+
+    def seconds(self, one: Planned) -> float:
+        """Training, its validations and the scoring. InputError where the data do not suit the model."""
+        pace = pace_of(one, self.device)
+        if pace not in self.known:
+            self.known[pace] = _measured(one)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(json.dumps(self.known, indent=1) + "\n")
+        plan = one.run.plan
+        held_out = len(one.run.split.indices(one.run.slices, "validation"))
+        seen = plan.epochs * (one.slices_an_epoch + FORWARD_SHARE * held_out) + plan.pretext_slices * _has_pretext(one)
+        return self.known[pace] * (seen + held_out)
+
+
+def pace_of(one: Planned, device: str) -> str:
+    """Runs with the same pace take the same time a slice."""
+    plan, spec = one.run.plan, one.run.spec
+    size = spec.preprocessing[one.run.preset].size
+    network = one.variant.name if one.variant.network else ""
+    return f"{device} {spec.name} {network} {one.run.preset} {size} batch {plan.batch_size} {plan.augmentation}"
+
+
+def _has_pretext(one: Planned) -> bool:
+    return hasattr(one.run.spec.build(one.run.preset), "freeze")
+
+
+def _measured(one: Planned) -> float:
+    """Seconds a slice of the second of two training steps; the first one pays for setting up."""
+    training = Training(one.run, Accelerator(mixed_precision="bf16" if one.run.plan.bf16 else "no"))
+    seconds, began = 0.0, time.perf_counter()
+    for batch in islice(training.feed.epoch(0, one.run.seed), 2):
+        training.step(batch)
+        seconds, began = time.perf_counter() - began, time.perf_counter()
+    return seconds / (one.run.plan.batch_size * training.feed.slices_per_item)
+
+
+def _queue(todo: Sequence[Planned], estimates: Estimates, impossible: list[str]) -> list[tuple[float, Planned]]:
+    """(seconds, run), cheapest model first and its folds together; what cannot be run is told in `impossible`."""
+    queue = []
+    for one in todo:
+        try:
+            queue.append((estimates.seconds(one), one))
+        except InputError as error:
+            impossible.append(f"{one.title}: {error}")
+    groups: dict[tuple[str, ...], float] = {}
+    for seconds, one in queue:
+        groups[one.who[:-1]] = max(groups.get(one.who[:-1], 0.0), seconds)
+    order = list(groups)
+    return sorted(queue, key=lambda pair: (groups[pair[1].who[:-1]], order.index(pair[1].who[:-1])))
+
+
+def _print_plan(
+    planned: int, todo: int, queue: Sequence[tuple[float, Planned]], impossible: Sequence[str], device: str
+) -> None:
+    print(f"{planned} runs in the plan, {planned - todo} of them done; {len(queue)} to do on {device}:")
+    for seconds, one in queue:
+        print(f"  {_hours(seconds):>10}  {one.title}  ({one.run.plan.epochs} epochs)")
+    for sentence in impossible:
+        print(f"  not possible: {sentence}")
+    print(f"About {_hours(sum(seconds for seconds, _ in queue))} in all.", flush=True)
+
+
+def _work(queue: Sequence[tuple[float, Planned]], asked: argparse.Namespace, device: str) -> list[str]:
+    """Run the queue; sentences about the runs that could not be finished, the others go on."""
+    failed: list[str] = []
+    began, total, over = time.perf_counter(), sum(seconds for seconds, _ in queue), 0.0
+    for number, (seconds, one) in enumerate(queue, start=1):
+        try:
+            row = finish(one, asked.unseen, device, adopted=one.key in _adopted(asked.out))
+            append_row(asked.log, row)
+            print(_told(row))
+        except InputError as error:
+            failed.append(f"{one.title}: {error}")
+            print(f"{one.title}: {error}", file=sys.stderr)
+        over += seconds
+        left = (time.perf_counter() - began) / over * (total - over) if over else 0.0
+        print(f"{number} of {len(queue)} done, about {_hours(left)} left.", flush=True)
+    return failed
+
+
+def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False) -> Row:
+    """Train the run to its end (or what is left of it), score it, and give its row. InputError as both do."""
+    train(one.run, resume=True)
+    history = read_history(one.run.out)
+    checkpoint, network = fold_network(one.run, one.variant.largest_component)
+    volumes: list[dict[str, Any]] = []
+    if scans := held_out_scans(one.run, one.scans):
+        volumes = score_volumes(Predictor(checkpoint, device, one.inference, network), scans)
+    scored = None
+    if unseen is not None:
+        ct = (one.run.slices.modality == "CT").all()
+        scored = score_unseen(checkpoint, network, unseen, one.inference, device) if ct else []
+    return _row(one, history, volumes, scored, device, adopted, checkpoint.parameters)
+
+
+def _row(
+    one: Planned,
+    history: History,
+    volumes: list[dict[str, Any]],
+    unseen: list[dict[str, Any]] | None,
+    device: str,
+    adopted: bool,
+    parameters: int,
+) -> Row:
+    described = one.described
+    best = described["plan"]["keep"] == "best"
+    kept = min(history, key=lambda epoch: epoch["validation_loss"]) if best else history[-1]
+    return {
+        **dict(zip(("series", "study", "variant", "model", "fold"), one.who, strict=True)),
+        "command": one.command,
+        "key": one.key,
+        "preset": one.run.preset,
+        "plan": described["plan"],
+        "size": described["size"],
+        "preprocessing": one.run.spec.preprocessing[one.run.preset].describe(),
+        "inference": one.inference.describe() or "plain",
+        "largest_component": one.variant.largest_component,
+        "seed": one.run.seed,
+        "sources": described["sources"],
+        "split": described["split"]["kind"],
+        "slices": described["slices"],
+        "drawn_patients": described["drawn_patients"],
+        "parameters": parameters,
+        "budget": {"epochs": len(history), "slices": len(history) * one.slices_an_epoch},
+        "seconds": sum(epoch["seconds"] for epoch in history),
+        "pace": pace_of(one, device),
+        "device": _device_name(device),
+        "torch": torch.__version__,
+        "commit": _commit(),
+        "adopted": adopted,
+        "pooled": {key: value for key, value in kept.items() if key not in ("epoch", "rate", "seconds")},
+        "patients": per_patient(volumes),
+        "volumes": volumes,
+        "unseen": unseen,
+    }
+
+
+def _adopt(planned: Sequence[Planned], folders: Sequence[Path], out: Path) -> None:
+    """Note that these folders hold runs of the plan; InputError where one does not, or is not finished."""
+    noted = _adopted(out)
+    for folder in folders:
+        there = {key: value for key, value in read_described(folder).items() if key != "versions"}
+        one = _same(planned, there, folder)
+        epochs, wanted = len(read_history(folder)), one.run.plan.epochs
+        if epochs < wanted and one.run.plan.stop_after is None:
+            raise InputError(f"{folder} has {epochs} of {wanted} epochs; finish it with python -m train … --resume.")
+        noted[one.key] = str(folder.absolute())
+    if folders:
+        out.mkdir(parents=True, exist_ok=True)
+        _adopted_file(out).write_text(json.dumps(noted, indent=1) + "\n")
+
+
+def _same(planned: Sequence[Planned], there: dict[str, Any], folder: Path) -> Planned:
+    """The planned run that the folder holds; else InputError with what differs from the nearest one."""
+    plain = [one for one in planned if one.is_plain]
+    for one in plain:
+        if one.described == there:
+            return one
+    candidates = [one for one in plain if one.run.spec.name == there.get("model")]
+    if not candidates:
+        raise InputError(f"{folder} holds a run of {there.get('model')}, which is not in the plan.")
+    differing = min((_differing(one.described, there) for one in candidates), key=len)
+    raise InputError(f"{folder} is no run of the plan: {', '.join(differing)} differ from what is planned.")
+
+
+def _differing(asked: dict[str, Any], there: dict[str, Any]) -> list[str]:
+    """Names of the fields that differ, those of the plan and the split one by one."""
+    found = []
+    for key, value in asked.items():
+        other = there.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += [f"{key}.{name}" for name in value if value[name] != other.get(name)]
+        elif value != other:
+            found.append(key)
+    return found
+
+
+def _adopted_file(out: Path) -> Path:
+    return out / "adopted.json"
+
+
+def _adopted(out: Path) -> dict[str, str]:
+    """Folder by run key."""
+    path = _adopted_file(out)
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _told(row: Row) -> str:
+    """One line about a finished run."""
+    patients = "; ".join(
+        f"{p['patient']} liver {_figure(p['liver_dice'])} tumour {_figure(p.get('tumour_dice'))}"
+        for p in row["patients"]
+    )
+    name = " ".join(filter(None, (row["study"], row["model"], row["variant"], f"fold {row['fold']}")))
+    return f"{name}: {patients or 'nobody scored volume by volume'}; trained for {_hours(row['seconds'])}"
+
+
+def _figure(value: float | None) -> str:
+    return "n/a" if value is None or value != value else f"{value:.3f}"
+
+
+def _hours(seconds: float) -> str:
+    minutes, hours = round(seconds / 60), int(seconds // 3600)
+    return f"{hours} h {minutes - 60 * hours} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"
+
+
+def _device_name(device: str) -> str:
+    if device == "cuda":
+        return f"cuda, {torch.cuda.get_device_name()}"
+    return f"cpu, {torch.get_num_threads()} threads"
+
+
+def _commit() -> str:
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

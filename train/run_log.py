@@ -1,0 +1,69 @@
+"""The log of finished runs, kept as data: a line of JSON a run, appended whole or not at all.
+
+A row holds who (protocol, study, variant, model, fold), how (plan, size, seed, budget, commit, device) and what came
+out (patients, volumes, unseen volumes). Where two rows say who alike, the later one counts.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from livdemo.errors import InputError
+
+Row = dict[str, Any]
+WHO = ("series", "study", "variant", "model", "fold")
+
+
+def who(row: Row) -> tuple[str, ...]:
+    """What tells the rows of the tables apart."""
+    return tuple(row[field] for field in WHO)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All whole rows, in their order; no file is no rows. A last line cut short by a kill is left out.
+
+    InputError names the line that is no row.
+    """
+    if not path.exists():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(keepends=True), start=1):
+        if not line.endswith("\n"):
+            break
+        try:
+            row = json.loads(line)
+            who(row)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"Line {number} of {path} is no row of a run ({error}); delete that line.") from error
+        rows.append(row)
+    return rows
+
+
+def latest(rows: list[Row]) -> list[Row]:
+    """The last row of each run, in the order in which the runs first appeared."""
+    found: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        found[who(row)] = row
+    return list(found.values())
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Append one row and force it to the disk; what a kill left of an earlier one is cut off first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json.dumps(without_nan(row), ensure_ascii=False).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def without_nan(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
