@@ -95,6 +95,11 @@ def load_case(name: str) -> Case:
     raise InputError(f"There is no case {name}: choose one of {known}, or phantom:SEED.")
 
 
+def is_built_in(name: str) -> bool:
+    """Whether the catalogue itself has the case, and not somebody's folder or upload."""
+    return name in ("phantom", "lits117") or name.startswith("phantom:")
+
+
 def open_files(files: CaseFiles, resample: bool = False) -> Case:
     """Read a scan and its reference; `resample` lets a reference lie on another grid. InputError names the file."""
     volume = read_volume(files.scan)

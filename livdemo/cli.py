@@ -20,8 +20,8 @@ from livdemo.checkpoints import Checkpoint, read_manifest
 from livdemo.comparison import Comparison, Progress, Result, compare, score_maps
 from livdemo.errors import InputError
 from livdemo.metrics import CLASS_DEFINITIONS, DEFINITIONS
-from livdemo.models import get_model, list_models
-from livdemo.models.untrained import untrained
+from livdemo.models import list_models
+from livdemo.models.selection import select
 from livdemo.predictor import named_inference
 from livdemo.report import COLUMNS, DISCLAIMER, format_metric, metric_figures, results_table, write_report
 from livdemo.volume import read_label_map, read_volume
@@ -174,14 +174,7 @@ def _chosen(names: str) -> tuple[list[Checkpoint], dict[str, nn.Module]]:
         if not trained:
             raise InputError("No model has trained weights yet; train one with python -m train NAME --data DIR.")
         return list(trained.values()), {}
-    chosen, networks = [], {}
-    for name in dict.fromkeys(part.strip() for part in names.split(",")):
-        if name in trained:
-            chosen.append(trained[name])
-        else:
-            checkpoint, networks[name] = untrained(get_model(name))
-            chosen.append(checkpoint)
-    return chosen, networks
+    return select([part.strip() for part in names.split(",")])
 
 
 def _open(ct: str, reference: Path | None, resample: bool) -> Case:

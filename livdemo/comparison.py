@@ -29,6 +29,7 @@ from livdemo.metrics import (
 )
 from livdemo.metrics.lesions import LesionReport, lesion_ledger
 from livdemo.predictor import PLAIN, Assembly, Inference, Prediction, Predictor
+from livdemo.rescoring import Rule, relabel
 from livdemo.volume import Volume
 
 
@@ -88,10 +89,12 @@ def compare(
     inference: Inference = PLAIN,
     untrained: Mapping[str, nn.Module] = MappingProxyType({}),
     curves: bool = False,
+    quantised: bool = False,
 ) -> Iterator[Progress | Result]:
     """Run the models one after the other on the case. Raises InputError as loading and devices do.
 
     curves: keep the probabilities, 6 bytes a voxel, and work out precision against recall from them.
+    quantised: keep them as bytes of the box around the liver, for other rules without another run (rescoring.py).
     untrained: networks by model name for rows of the list that have no file (livdemo/models/untrained.py).
     """
     total = len(checkpoints) * len(case.volume.hu) * inference.passes
@@ -102,7 +105,7 @@ def compare(
         predictor = Predictor(checkpoint, device, inference, untrained.get(checkpoint.model))
         if checkpoint.phases and phases is None and case.load_phases is not None:
             phases = case.load_phases()
-        assembly = Assembly(predictor, case.volume, keep_probabilities=curves)
+        assembly = Assembly(predictor, case.volume, curves, quantised)
         for finished in predictor.stream(case.volume, phases):
             assembly.add(finished)
             done += 1
@@ -124,6 +127,18 @@ def score(case: Case, prediction: Prediction) -> Result:
     found = (1 - prediction.probabilities[0], *prediction.probabilities[2:])
     curves = tuple(precision_recall(p, case.reference > label) for label, p in enumerate(found))
     return Result(prediction, replace(scores, curves=curves))
+
+
+def rescore(case: Case, result: Result, rule: Rule) -> Result:
+    """The result that another rule makes of the same probabilities, without running the network again.
+
+    ValueError when they were not kept (compare(..., quantised=True)).
+    """
+    prediction = result.prediction
+    if prediction.quantised is None:
+        raise ValueError(f"{prediction.checkpoint.model}: its probabilities were not kept")
+    label_map = relabel(prediction.quantised, case.volume.spacing_mm, rule)
+    return score(case, replace(prediction, label_map=label_map, rule=rule.describe()))
 
 
 def score_maps(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from livdemo.checkpoints import Checkpoint, find_checkpoint, load_model
 from livdemo.errors import InputError
 from livdemo.feeding import Prepare, feed_blocks, feed_sequences, feed_slices, pictures_of
 from livdemo.intensity import zscore_of
+from livdemo.rescoring import Quantised, largest_piece, quantise, quantise_in_liver
 from livdemo.volume import Volume
 
 SLICES_AT_ONCE = {"cpu": 1, "cuda": 16}  # larger batches are no faster on a CPU and need more memory
@@ -35,6 +37,7 @@ class FinishedSlice:
     probabilities: np.ndarray  # float32 (labels, Y, X), on the CT's grid
     done: int  # slices finished so far, of both stages in a cascade
     total: int
+    liver: np.ndarray | None = None  # bool (Y, X), second stage of a cascade only: where the first one found liver
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Prediction:
     peak_memory_mb: float  # of the device's memory on a GPU, of the whole process on a CPU
     rule: str  # how probabilities became labels
     probabilities: np.ndarray | None = field(default=None)  # float16 (labels, Z, Y, X), if asked for
+    quantised: Quantised | None = None  # the same in bytes, for other rules without another run, if asked for
 
 
 def pick_device(asked: str = "auto") -> str:
@@ -135,6 +139,37 @@ class Predictor:
             probabilities = self.checkpoint.preprocessing.restore(maps, (height, width))
             yield FinishedSlice(index, decide(probabilities), probabilities, done, depth)
 
+    def one_slice(self, volume: Volume, index: int, phases: Mapping[str, Volume] | None = None) -> FinishedSlice:
+        """One slice by itself, for trying out: the network sees as many neighbours as it reads, and no cascade.
+
+        A z-score is still that of the whole volume. A network of blocks may answer a little differently than in a run
+        over the volume, where blocks lie elsewhere.
+        """
+        depth, height, width = volume.shape
+        reach = {"slice": 0, "slice sequence": self.checkpoint.sequence}.get(
+            self.checkpoint.input_kind, self.checkpoint.depth
+        )
+        slab = slice(max(index - reach, 0), min(index + reach + 1, depth))
+        stack = self._stack(volume, phases)
+        for found, maps in self._feed([hu[slab] for hu in stack], stack):
+            if found == index - slab.start:
+                probabilities = self.checkpoint.preprocessing.restore(maps, (height, width))
+                return FinishedSlice(index, decide(probabilities), probabilities, 1, 1)
+        raise IndexError(f"there is no slice {index} among {depth}")
+
+    @torch.inference_mode()
+    def explain(self, volume: Volume, index: int) -> dict[str, np.ndarray]:
+        """What the network looked at in one slice: maps float32 (N, h, w) on its square, or bars (N,), by name.
+
+        What each means is in ModelSpec.explains. InputError for a network that has none or reads more than a slice.
+        """
+        explain: Any = getattr(self._model, "explain", None)
+        if self.checkpoint.input_kind != "slice" or explain is None:
+            raise InputError(f"{self.checkpoint.title} has no maps of one slice to show; choose another model.")
+        image = self._prepare(volume.hu, volume.hu)(index, index + 1)
+        found = explain(torch.from_numpy(image[:, None]).to(self.device))
+        return {name: maps[0].float().cpu().numpy() for name, maps in found.items()}
+
     def predict(
         self,
         volume: Volume,
@@ -161,10 +196,13 @@ class Predictor:
         assert phases is not None
         return [phases[name].hu for name in names]
 
-    def _feed(self, stack: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-        """Maps (K, S, S) of every slice, in the way that the network's kind of input asks for."""
+    def _feed(self, stack: list[np.ndarray], whole: list[np.ndarray] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Maps (K, S, S) of every slice, in the way that the network's kind of input asks for.
+
+        whole: where a z-score is taken from, if the stack is only a part of it.
+        """
         checkpoint, depth = self.checkpoint, len(stack[0])
-        prepare = [self._prepare(hu) for hu in stack]
+        prepare = [self._prepare(hu, of) for hu, of in zip(stack, whole or stack, strict=True)]
         if checkpoint.input_kind == "slice":
             pictures = pictures_of(self._run, checkpoint.size_multiple, checkpoint.margin, self.inference.scales)
             return feed_slices(pictures, prepare[0], depth, SLICES_AT_ONCE[self.device])
@@ -179,9 +217,9 @@ class Predictor:
             checkpoint.depth,
         )
 
-    def _prepare(self, hu: np.ndarray) -> Prepare:
+    def _prepare(self, hu: np.ndarray, whole: np.ndarray) -> Prepare:
         preprocessing = self.checkpoint.preprocessing
-        zscore = zscore_of(hu, preprocessing.window) if preprocessing.normalisation == "zscore" else None
+        zscore = zscore_of(whole, preprocessing.window) if preprocessing.normalisation == "zscore" else None
         return lambda start, stop: preprocessing(hu[start:stop], zscore)
 
     @torch.inference_mode()
@@ -204,7 +242,7 @@ class Predictor:
         for finished in first_stage.stream(volume):
             rough[finished.index] = finished.label_map > 0
             yield replace(finished, label_map=rough[finished.index], total=2 * depth)
-        liver = np.stack([ndimage.binary_fill_holes(one) for one in keep_largest_liver(rough)])
+        liver = np.stack([ndimage.binary_fill_holes(one) for one in largest_piece(rough > 0)])
         box = _box_around(liver, CASCADE_MARGIN)
         maps_of = self._feed([hu[box] for hu in self._stack(volume, phases)]) if box else iter(())
         inside = range(box[0].start, box[0].stop) if box else range(0)
@@ -218,19 +256,22 @@ class Predictor:
                 probabilities[:, box[1], box[2]] = self.checkpoint.preprocessing.restore(maps, shape)
             label_map = liver[index].astype(np.uint8)
             label_map[liver[index] & (probabilities[-1] > 0.5)] = 2
-            yield FinishedSlice(index, label_map, probabilities, depth + index + 1, 2 * depth)
+            yield FinishedSlice(index, label_map, probabilities, depth + index + 1, 2 * depth, liver[index])
 
 
 class Assembly:
     """Puts the slices of one stream together into a Prediction and keeps its time."""
 
-    def __init__(self, predictor: Predictor, volume: Volume, keep_probabilities: bool = False) -> None:
+    def __init__(
+        self, predictor: Predictor, volume: Volume, keep_probabilities: bool = False, keep_quantised: bool = False
+    ) -> None:
         self._predictor = predictor
         self._began = time.perf_counter()
         self.label_map = np.zeros(volume.hu.shape, np.uint8)
         self.finished = np.zeros(len(volume.hu), bool)
         labels = len(predictor.checkpoint.labels)
         self._probabilities = np.zeros((labels, *volume.hu.shape), np.float16) if keep_probabilities else None
+        self._codes = np.zeros((2, *volume.hu.shape), np.uint8) if keep_quantised else None
         if predictor.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
 
@@ -240,11 +281,15 @@ class Assembly:
         self.finished[finished.index] = True
         if self._probabilities is not None:
             self._probabilities[:, finished.index] = finished.probabilities
+        if self._codes is not None:
+            self._codes[:, finished.index] = _codes_of(finished)
 
     def finish(self) -> Prediction:
         """The prediction, after the steps that need the whole volume."""
         checkpoint = self._predictor.checkpoint
-        label_map = keep_largest_liver(self.label_map) if checkpoint.largest_component else self.label_map
+        label_map = self.label_map
+        if checkpoint.largest_component:  # there is one liver: a second piece is a mistake or a sliver cut off by it
+            label_map = np.where(largest_piece(label_map > 0), label_map, np.uint8(0))
         return Prediction(
             label_map=label_map,
             checkpoint=checkpoint,
@@ -253,7 +298,14 @@ class Assembly:
             peak_memory_mb=_peak_memory_mb(self._predictor.device),
             rule=decision_rule(checkpoint, self._predictor.inference),
             probabilities=self._probabilities,
+            quantised=None if self._codes is None else Quantised.pack(self._codes),
         )
+
+
+def _codes_of(finished: FinishedSlice) -> np.ndarray:
+    if finished.liver is not None:
+        return quantise_in_liver(finished.liver, finished.probabilities[-1])
+    return quantise(finished.probabilities)
 
 
 def _box_around(mask: np.ndarray, margin: int) -> tuple[slice, slice, slice] | None:
@@ -279,24 +331,6 @@ def decide(probabilities: np.ndarray) -> np.ndarray:
     if len(probabilities) > 2:
         label_map[inside & (probabilities[2] > probabilities[1])] = 2
     return label_map
-
-
-def keep_largest_liver(label_map: np.ndarray) -> np.ndarray:
-    """Keep the largest connected piece of liver and tumour together (26 neighbours); the rest is background.
-
-    label_map: uint8 (Z, Y, X). There is one liver, so a second piece is a mistake or a sliver cut off by it.
-    """
-    boxes = ndimage.find_objects((label_map > 0).astype(np.uint8))
-    if not boxes:
-        return label_map
-    inside = label_map[boxes[0]]  # the box around everything: the search is quicker in there
-    pieces, number = ndimage.label(inside > 0, structure=np.ones((3, 3, 3), bool))
-    if number == 1:
-        return label_map
-    largest = np.bincount(pieces.ravel())[1:].argmax() + 1
-    kept = np.zeros_like(label_map)
-    kept[boxes[0]] = np.where(pieces == largest, inside, 0)
-    return kept
 
 
 def decision_rule(checkpoint: Checkpoint, inference: Inference = PLAIN) -> str:

@@ -9,7 +9,8 @@ import torch
 
 from livdemo.checkpoints import Checkpoint
 from livdemo.errors import InputError
-from livdemo.predictor import S3_SCALES, Inference, Predictor, decide, keep_largest_liver, pick_device
+from livdemo.predictor import S3_SCALES, Assembly, Inference, Predictor, decide, pick_device
+from livdemo.rescoring import Rule, relabel
 from tests.made_up import block_case, make_volume
 from tests.small_model import write_thresholds
 
@@ -45,6 +46,19 @@ def test_slices_come_one_by_one_with_progress(checkpoint: Checkpoint) -> None:
     assert first.label_map.shape == (32, 32)
     assert first.probabilities.shape == (3, 32, 32)
     assert [finished.done for finished in stream] == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("normalisation", ["unit", "zscore"])
+def test_one_slice_by_itself_is_the_slice_of_the_run(checkpoint: Checkpoint, normalisation: str) -> None:
+    volume = block_case().volume
+    preprocessing = replace(checkpoint.preprocessing, normalisation=normalisation)
+    predictor = Predictor(replace(checkpoint, preprocessing=preprocessing), "cpu")
+    for finished in predictor.stream(volume):
+        alone = predictor.one_slice(volume, finished.index)
+        assert alone.index == finished.index
+        assert np.array_equal(alone.probabilities, finished.probabilities)
+    with pytest.raises(IndexError, match="slice 6"):
+        predictor.one_slice(volume, 6)
 
 
 def test_closing_the_stream_stops_the_network(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,20 +101,21 @@ def test_decide_asks_for_the_inside_first() -> None:
     assert decide(np.array([[0.4, 0.6], [0.6, 0.4]])[:, None, :]).tolist() == [[1, 0]]
 
 
-def test_largest_liver_by_hand() -> None:
-    label_map = np.zeros((3, 5, 5), np.uint8)
-    label_map[0, 0, :3] = (1, 2, 1)
-    label_map[2, 4, 3:] = 1
-    kept = keep_largest_liver(label_map)
-    assert kept[0, 0].tolist() == [1, 2, 1, 0, 0]
-    assert kept[2].sum() == 0
-    assert keep_largest_liver(np.zeros((2, 2, 2), np.uint8)).sum() == 0
-
-
-def test_pieces_that_touch_at_a_corner_are_one() -> None:
-    label_map = np.zeros((2, 4, 4), np.uint8)
-    label_map[0, 0, 0] = label_map[1, 1, 1] = 1
-    assert keep_largest_liver(label_map).sum() == 2
+@pytest.mark.parametrize("inference", ["plain", "cascade"])
+@pytest.mark.parametrize("largest", [False, True])
+def test_the_kept_bytes_give_the_same_labels(checkpoint: Checkpoint, inference: str, largest: bool) -> None:
+    """What the sliders start from is what the predictor decided, voxel for voxel."""
+    asked = replace(checkpoint, largest_component=largest)
+    volume = block_case().volume
+    volume.hu[3, 10:12, 20:28] = 78  # between liver and tumour, where rounding would show
+    predictor = Predictor(asked, "cpu", Inference(liver=checkpoint) if inference == "cascade" else Inference())
+    assembly = Assembly(predictor, volume, keep_quantised=True)
+    for finished in predictor.stream(volume):
+        assembly.add(finished)
+    prediction = assembly.finish()
+    assert prediction.label_map.any()
+    same = relabel(prediction.quantised, volume.spacing_mm, Rule(largest_component=largest))
+    assert np.array_equal(same, prediction.label_map)
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from livdemo.phantom import make_phantom
-from livdemo.predictor import decide, keep_largest_liver
+from livdemo.predictor import decide
 from livdemo.rescoring import (
     Quantised,
     Rule,
@@ -59,7 +59,8 @@ def test_the_default_is_the_predictors_label_map(seed: int, labels: int) -> None
     probabilities = random_probabilities(seed, labels)
     expected = decided(probabilities)
     assert np.array_equal(relabel(cached(probabilities), SPACING, RAW), expected)
-    assert np.array_equal(relabel(cached(probabilities), SPACING, Rule()), keep_largest_liver(expected))
+    kept = np.where(largest_piece(expected > 0), expected, 0)
+    assert np.array_equal(relabel(cached(probabilities), SPACING, Rule()), kept)
 
 
 def test_the_default_is_exact_on_either_side_of_every_boundary() -> None:
@@ -176,13 +177,23 @@ def test_the_codes_of_a_cascade_give_the_cascades_labels() -> None:
     assert np.array_equal(relabel(Quantised.pack(quantise_in_liver(liver, p_tumour)), SPACING, RAW), expected)
 
 
+def test_the_largest_piece_by_hand() -> None:
+    mask = np.zeros((3, 5, 5), bool)
+    mask[0, 0, :3] = mask[2, 4, 3:] = True
+    assert np.argwhere(largest_piece(mask)).tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 2]]
+    mask[1, 1, 3] = mask[2, 2, 4] = True  # touches the first at an edge and a corner: one piece
+    assert largest_piece(mask).sum() == 5
+    assert not largest_piece(np.zeros((2, 2, 2), bool)).any()
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), density=st.floats(0.05, 0.9))
 def test_the_parts_agree_with_scipy(seed: int, density: float) -> None:
     mask = np.random.default_rng(seed).random((3, 9, 8)) < density
     assert np.array_equal(fill_holes(mask), np.stack([ndimage.binary_fill_holes(one) for one in mask]))
-    assert np.array_equal(largest_piece(mask), keep_largest_liver(mask.astype(np.uint8)) > 0)
     pieces, number = ndimage.label(mask, np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel(), minlength=2)[1:]
+    assert np.array_equal(largest_piece(mask), (pieces == sizes.argmax() + 1) & mask)
     expected = [pieces == k for k in range(1, number + 1) if (pieces == k).sum() >= 4]
     assert np.array_equal(drop_small_pieces(mask, 4), np.logical_or.reduce([np.zeros_like(mask), *expected]))
 

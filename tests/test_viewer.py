@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from livdemo.errors import InputError
 from livdemo.intensity import NAMED_WINDOWS, Window
 from livdemo.ui import viewer
 from livdemo.ui.viewer import (
+    Level,
     Overlay,
     Pane,
+    PaneDice,
     ct_viewer,
     pack_labels,
     pack_volume,
@@ -258,3 +261,25 @@ def test_labels_have_the_colours_that_they_have_everywhere() -> None:
     named = {"liver": overlay.LIVER, "tumour": overlay.TUMOUR, "tp": overlay.TRUE_POSITIVE}
     named |= {"fp": overlay.FALSE_POSITIVE, "fn": overlay.FALSE_NEGATIVE}
     assert {name: colours[name] for name in named} == named
+
+
+def test_maps_and_dice_have_to_fit(tmp_path: Path) -> None:
+    volume = make_volume(np.zeros((5, 4, 6)))
+    two = (Level("none", "#000000"), Level("one", "#ffffff"))
+    fits = Pane("votes", "Votes", label_map=labels_with([0, 1, 0, 0, 0]), levels=two)
+    value = viewer_value(volume, [fits], tmp_path, linked=True)
+    assert value["panes"][0]["levels"][1] == {"name": "one", "colour": "#ffffff"}
+    assert value["slice"] == 2  # a map of votes is no reason to open a slice
+    with pytest.raises(ValueError, match="level 2 of 2"):
+        viewer_value(volume, [replace(fits, label_map=labels_with([0, 1, 0, 0, 0]) * 2)], tmp_path)
+    with pytest.raises(ValueError, match="at most 64"):
+        viewer_value(volume, [replace(fits, levels=two * 40)], tmp_path)
+    with pytest.raises(ValueError, match="another number of slices"):
+        viewer_value(volume, [Pane("a", "A", dice=(PaneDice("liver", np.zeros(4), 0.5),))], tmp_path)
+
+
+def test_dice_that_is_nan_is_null(tmp_path: Path) -> None:
+    volume = make_volume(np.zeros((2, 4, 6)))
+    dice = PaneDice("tumour", np.array([np.nan, 0.25]), float("nan"))
+    value = viewer_value(volume, [Pane("a", "A", dice=(dice,))], tmp_path)
+    assert value["panes"][0]["dice"] == [{"label": "tumour", "slices": [None, 0.25], "volume": None}]

@@ -1,4 +1,6 @@
-"""The page: one case, one viewer, five steps beside it. build_app() puts it together; handlers come after.
+"""The page: one case, and two places to look at it: Learn, five steps beside a viewer, and Compare (compare.py).
+
+build_app() puts it together; handlers of the case and of Learn come after.
 
 Handlers are public functions of the web server (anybody can call them), so each checks what it is given.
 """
@@ -15,13 +17,16 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from livdemo.cases import Case, list_cases, load_case
+from livdemo.cases import Case, is_built_in, list_cases
 from livdemo.checkpoints import find_checkpoint, read_manifest
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
 from livdemo.intensity import NAMED_WINDOWS, Equalisation, Preprocessing
-from livdemo.predictor import Assembly, decision_rule, named_inference
+from livdemo.predictor import PLAIN, Assembly, decision_rule, named_inference
 from livdemo.report import write_report
+from livdemo.ui import built_in
+from livdemo.ui.compare import compare_place
+from livdemo.ui.messages import alert, status_html
 from livdemo.ui.scores import NO_RESULT, cards_html, slice_curve, table_html
 from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.steps import steps_html
@@ -72,37 +77,31 @@ def build_app() -> gr.Blocks:
             facts = gr.HTML(elem_classes="facts", apply_default_css=False)
         with gr.Accordion("Open a CT of your own", open=False, elem_id="upload"):
             upload = _upload_panel()
-        message = gr.HTML("", elem_id="message", apply_default_css=False)
-        with gr.Row(elem_classes="bench"):
-            with gr.Column(scale=8, min_width=340):
-                viewer = ct_viewer(elem_id="viewer")
-            with gr.Column(scale=5, min_width=320), gr.Tabs(elem_id="steps") as steps:
-                with gr.Tab("1 Look", id="look"):
-                    gr.Markdown(LOOK)
-                    _next_button("Next: Window", "window", steps)
-                with gr.Tab("2 Window", id="window"):
-                    gr.Markdown(WINDOW)
-                    _next_button("Next: Equalise", "equalise", steps)
-                with gr.Tab("3 Equalise", id="equalise"):
-                    equalise = _equalise_panel()
-                    _next_button("Next: Segment", "segment", steps)
-                with gr.Tab("4 Segment", id="segment"):
-                    segment = _segment_panel()
-                    _next_button("Next: Score", "score", steps)
-                with gr.Tab("5 Score", id="score"):
-                    score = _score_panel()
+        message = gr.HTML("", elem_id="message", elem_classes="message", apply_default_css=False)
+        # Both places are rendered from the start: who comes back finds everything as it was.
+        with gr.Tabs(elem_id="places"):
+            with gr.Tab("Learn", id="learn", render_children=True), gr.Row(elem_classes="bench"):
+                with gr.Column(scale=8, min_width=340):
+                    viewer = ct_viewer(elem_id="viewer")
+                with gr.Column(scale=5, min_width=320), gr.Tabs(elem_id="steps") as steps:
+                    with gr.Tab("1 Look", id="look"):
+                        gr.Markdown(LOOK)
+                        _next_button("Next: Window", "window", steps)
+                    with gr.Tab("2 Window", id="window"):
+                        gr.Markdown(WINDOW)
+                        _next_button("Next: Equalise", "equalise", steps)
+                    with gr.Tab("3 Equalise", id="equalise"):
+                        equalise = _equalise_panel()
+                        _next_button("Next: Segment", "segment", steps)
+                    with gr.Tab("4 Segment", id="segment"):
+                        segment = _segment_panel()
+                        _next_button("Next: Score", "score", steps)
+                    with gr.Tab("5 Score", id="score"):
+                        score = _score_panel()
+            with gr.Tab("Compare", id="compare", render_children=True, elem_id="compare") as compare_tab:
+                wall = compare_place(compare_tab, session)
 
-        opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
-        opened += [score["cards"], score["table"], score["curve"], score["files"]]
         asked = [equalise["window"], equalise["equalisation"]]
-        for open_now in (case.input, app.load):
-            open_now(open_case, [case, session, *asked], opened, show_progress="hidden", api_visibility="private")
-        upload["open"].click(
-            open_upload,
-            [upload["ct"], upload["reference"], upload["resample"], session, *asked],
-            [*opened, case],
-            api_visibility="private",
-        )
         seen = [slice_index, equalise["steps"], score["cards"]]
         viewer.slice(
             show_slice,
@@ -143,6 +142,28 @@ def build_app() -> gr.Blocks:
             show_progress="hidden",
             api_visibility="private",
         )
+        opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
+        opened += [segment["run"], segment["cancel"], score["cards"], score["table"], score["curve"], score["files"]]
+        old_runs = [running, *wall.running]  # they would go on and bring the old case back onto the screen
+        for open_now in (case.input, app.load):
+            cancels = None if open_now is app.load else old_runs
+            event = open_now(
+                open_case,
+                [case, session, *asked],
+                opened,
+                cancels=cancels,
+                show_progress="hidden",
+                api_visibility="private",
+            )
+            wall.follow(event)
+        uploaded = upload["open"].click(
+            open_upload,
+            [upload["ct"], upload["reference"], upload["resample"], session, *asked],
+            [*opened, case],
+            cancels=old_runs,
+            api_visibility="private",
+        )
+        wall.follow(uploaded)
     return app
 
 
@@ -153,6 +174,13 @@ def launch_options() -> dict[str, Any]:
             primary_hue="teal",
             font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
+        ).set(  # white on gradio's own teal is too faint to read (2.5 to 1; WCAG AA asks for 4.5)
+            button_primary_background_fill="*primary_700",
+            button_primary_background_fill_hover="*primary_800",
+            button_primary_background_fill_dark="*primary_700",
+            button_primary_background_fill_hover_dark="*primary_600",
+            button_primary_text_color="white",
+            checkbox_background_color_selected="*primary_700",
         ),
         "css_paths": [HERE / "theme.css"],
         "head": f"<style>{(HERE / 'page.css').read_text('utf-8')}</style>",
@@ -248,7 +276,7 @@ def _case_choices() -> list[tuple[str, str]]:
 def open_case(name: str, session: Session | None, window: str, equalisation: str) -> list[Any]:
     """A case of the catalogue."""
     try:
-        return _opened(load_case(name), session, window, equalisation)
+        return _opened(built_in.open_case(name), session, window, equalisation, is_built_in(name))
     except InputError as error:
         return _refused(error, session)
 
@@ -284,21 +312,25 @@ def _read_upload(ct: list[str] | None, reference: str | None, resample: bool) ->
     return Case(name, volume, label_map, "your upload", "yours", "")
 
 
-def _opened(case: Case, previous: Session | None, window: str, equalisation: str) -> list[Any]:
+def _opened(
+    case: Case, previous: Session | None, window: str, equalisation: str, built_in_case: bool = False
+) -> list[Any]:
     """Values of every component that depends on the case."""
-    session = open_session(case, previous)
-    value = viewer_value(case.volume, _panes(session), session.folder, None, NAMED_WINDOWS["abdomen"])
+    session = open_session(case, previous, built_in_case)
+    value = viewer_value(case.volume, _panes(session), session.folder, None, NAMED_WINDOWS["abdomen"], linked=True)
     steps = show_steps(session, value["slice"], window, equalisation)
-    return [session, value["slice"], value, _facts_html(case), "", steps, "", *_score_values(None, None)]
+    facts = _facts_html(case)
+    return [session, value["slice"], value, facts, "", steps, "", *_idle_buttons(), *_score_values(None, None)]
+
+
+def _idle_buttons() -> list[gr.Button]:
+    """Run and Cancel while nothing runs."""
+    return [gr.Button(interactive=True), gr.Button(interactive=False)]
 
 
 def _refused(error: InputError, session: Session | None) -> list[Any]:
-    """Say what is wrong and leave everything else as it is."""
-    return [session, gr.skip(), gr.skip(), gr.skip(), _alert(error), *[gr.skip()] * 6]
-
-
-def _alert(error: InputError) -> str:
-    return f"<p role='alert' class='alert'>{html.escape(str(error))}</p>"
+    """Say what is wrong and leave everything else as it is; but a run was cancelled by the press of Open."""
+    return [*[gr.skip()] * 4, alert(error), gr.skip(), "", *_idle_buttons(), *[gr.skip()] * 4]
 
 
 def _facts_html(case: Case) -> str:
@@ -356,7 +388,7 @@ def model_html(model: str | None) -> str:
     try:
         checkpoint = find_checkpoint(model)
     except InputError as error:
-        return _alert(error)
+        return alert(error)
     facts = (
         ("Trained on", checkpoint.trained_on),
         ("Fed with", checkpoint.preprocessing.describe()),
@@ -372,24 +404,27 @@ def run_model(session: Session | None, slice_index: int, model: str, inference: 
 
     Cancelling closes this generator, and with it the one that runs the network.
     """
-    idle = [gr.Button(interactive=True), gr.Button(interactive=False)]
+    idle = _idle_buttons()
     unchanged = [gr.skip()] * 4
     if session is None:
-        yield [session, gr.skip(), "", *idle, _alert(InputError("Open a case first.")), *unchanged]
+        yield [session, gr.skip(), "", *idle, alert(InputError("Open a case first.")), *unchanged]
         return
     busy = [gr.Button(interactive=False), gr.Button(interactive=True)]
-    yield [session, gr.skip(), _status("Loading the model …", 0.0), *busy, "", *unchanged]
+    yield [session, gr.skip(), status_html("Loading the model …", 0.0), *busy, "", *unchanged]
     try:
         shown = 0.0
-        for event in compare(session.case, [find_checkpoint(model)], inference=named_inference(inference)):
+        asked = named_inference(inference)
+        for event in compare(session.case, [find_checkpoint(model)], inference=asked, quantised=asked == PLAIN):
             if isinstance(event, Result):
                 session = session.with_result(event)
+                if asked == PLAIN:  # the same as on the wall
+                    session = session.with_results({model: event})
             elif time.monotonic() - shown > SECONDS_BETWEEN_PICTURES:
                 shown = time.monotonic()
                 picture = _viewer(session, slice_index, event.assembly)
                 yield [gr.skip(), picture, _progress(event), *[gr.skip()] * 3, *unchanged]
     except InputError as error:
-        yield [gr.skip(), gr.skip(), "", *idle, _alert(error), *unchanged]
+        yield [gr.skip(), gr.skip(), "", *idle, alert(error), *unchanged]
         return
     result = session.result
     assert result is not None
@@ -398,32 +433,31 @@ def run_model(session: Session | None, slice_index: int, model: str, inference: 
         f"Done: {len(prediction.label_map)} slices in {prediction.seconds:.1f} s on {prediction.device.upper()}. "
         "Step 5 has the scores."
     )
-    yield [session, _viewer(session, slice_index), _status(done, 1.0), *idle, "", *_score_values(session, slice_index)]
+    yield [
+        session,
+        _viewer(session, slice_index),
+        status_html(done, 1.0),
+        *idle,
+        "",
+        *_score_values(session, slice_index),
+    ]
 
 
 def cancelled() -> list[Any]:
     """After a cancel: what is finished stays on the screen, and nothing is scored."""
     text = "Cancelled. The slices that were finished stay in view; an unfinished run is not scored."
-    return [_status(text, 0.0), gr.Button(interactive=True), gr.Button(interactive=False)]
+    return [status_html(text, 0.0), gr.Button(interactive=True), gr.Button(interactive=False)]
 
 
 def _viewer(session: Session, slice_index: int, running: Assembly | None = None) -> dict[str, Any]:
     panes = _panes(session) if running is None else _panes(session, running.label_map, running.finished)
-    return viewer_value(session.case.volume, panes, session.folder, slice_index, NAMED_WINDOWS["abdomen"])
+    return viewer_value(session.case.volume, panes, session.folder, slice_index, NAMED_WINDOWS["abdomen"], linked=True)
 
 
 def _progress(event: Progress) -> str:
     left = f"{event.seconds_left:.0f} s left" if event.seconds_left >= 1 else "nearly done"
     text = f"{event.checkpoint.title}: slice {event.done} of {event.total}, {left}"
-    return _status(text, event.done / event.total)
-
-
-def _status(text: str, share: float) -> str:
-    return (
-        f"<div class='status' role='status'><p>{html.escape(text)}</p><div class='bar' role='progressbar' "
-        f"aria-valuemin='0' aria-valuemax='100' aria-valuenow='{share * 100:.0f}' aria-label='progress'>"
-        f"<i style='width:{share * 100:.1f}%'></i></div></div>"
-    )
+    return status_html(text, event.done / event.total)
 
 
 def _score_values(session: Session | None, slice_index: int | None) -> list[Any]:

@@ -2,8 +2,10 @@
 
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from livdemo.cases import Case
 from livdemo.comparison import Result
@@ -12,15 +14,23 @@ from livdemo.metrics import LabelMetrics, SliceMetrics
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """The open case, its result if a model has run, and a folder for this visitor's files alone."""
+    """The open case, what has run on it, and a folder for this visitor's files alone."""
 
     folder: Path
     case: Case
-    result: Result | None = None
+    result: Result | None = None  # of the steps: what ran there last
+    results: Mapping[str, Result] = field(
+        default_factory=dict
+    )  # of the wall, by model, each with its own rule and asked plainly
+    built_in: bool = False  # a case of the catalogue, whose runs may be kept for the next visitor
 
     def with_result(self, result: Result) -> "Session":
-        """The same case, now with a result."""
+        """The same case, now with a result of the steps."""
         return replace(self, result=result)
+
+    def with_results(self, found: Mapping[str, Result]) -> "Session":
+        """The same case, now with these results on the wall too."""
+        return replace(self, results=MappingProxyType({**self.results, **found}))
 
     @property
     def depth(self) -> int:
@@ -34,10 +44,10 @@ class Session:
         return list(zip(self.result.metrics, self.result.slices, strict=True))
 
 
-def open_session(case: Case, previous: Session | None) -> Session:
+def open_session(case: Case, previous: Session | None, built_in: bool = False) -> Session:
     """Open a case in a fresh folder; the previous case's files are deleted."""
     close_session(previous)
-    return Session(Path(tempfile.mkdtemp(prefix="livdemo-")), case)
+    return Session(Path(tempfile.mkdtemp(prefix="livdemo-")), case, built_in=built_in)
 
 
 def close_session(session: Session | None) -> None:

@@ -7,6 +7,7 @@
 
 const QUIET_MS = 150;  // the server hears of a slice or window after this long without a further change
 const MAX_ZOOM = 24;
+const TIGHT = 250;  // a pane narrower than this has its Dice in two lines
 const NARROW = 560;  // CSS pixels: below, viewer.css shows the tabs
 const LABEL_NAMES = ["background", "liver", "tumour"];
 const HINT = matchMedia("(any-pointer: coarse)").matches
@@ -80,24 +81,43 @@ function quietly(milliseconds, action) {
   return call;
 }
 
-const tellSlice = quietly(QUIET_MS, () => trigger('slice', { k: state.k }));
+const isVisible = () => root.getClientRects().length > 0;
+// A viewer in a tab that is not open follows the others, but the server hears of it only once it is seen.
+const tellSlice = quietly(QUIET_MS, () => {
+  state.untold = !isVisible();
+  if (!state.untold) trigger('slice', { k: state.k });
+});
 const tellWindow = quietly(QUIET_MS, () => trigger('window', { ...state.window }));
 const announce = quietly(400, () => {
   ui.live.textContent = positionText();
 });
 
+const link = createLink({
+  key: () => (state.value?.linked ? state.value.volume.key : null),
+  hear({ k, window, at }) {
+    if (window) setWindow(window, false);
+    if (k !== undefined) goTo(k, false);
+    if (at) {
+      state.point = { ...at, pane: null };
+      redraw();
+    }
+  },
+  answer: () => (state.volume ? { k: state.k, window: state.window } : null),
+});
+
 // -- what can be done
 
-function goTo(k) {
+function goTo(k, tells = true) {
   const next = Math.max(0, Math.min(state.shape[0] - 1, Math.round(k)));
   if (!state.volume || next === state.k || Number.isNaN(next)) return;
   state.k = next;
+  if (tells) link.tell({ k: next });
   redraw("slice");
   tellSlice();
   announce();
 }
 
-function setWindow({ center, width }) {
+function setWindow({ center, width }, tells = true) {
   if (!Number.isFinite(center) || !Number.isFinite(width)) return;
   const next = {
     center: Math.round(Math.max(HU_MIN, Math.min(HU_MAX, center))),
@@ -105,6 +125,7 @@ function setWindow({ center, width }) {
   };
   if (next.center === state.window.center && next.width === state.window.width) return;
   state.window = next;
+  if (tells) link.tell({ window: next });
   redraw("window");
   tellWindow();
 }
@@ -273,6 +294,7 @@ function layOut() {
   const columns = shown === null ? columnsFor(count, ui.grid.clientWidth) : 1;
   ui.grid.style.setProperty("--lv-columns", String(columns));
   ui.grid.classList.toggle("lv-alone", columns === 1);
+  root.dataset.tight = ui.grid.clientWidth / columns < TIGHT ? "1" : "0";
   ui.tabs.hidden = count < 2;
   for (const tab of ui.tabs.children) tab.setAttribute("aria-pressed", String(tab.dataset.pane === (shown ?? "")));
   root.dataset.enlarged = shown ?? "";
@@ -308,8 +330,8 @@ function redraw(what) {
 
 function drawFrame() {
   frame = 0;
-  if (!state.volume) return;
   const { volume, shape, k, size } = state;
+  if (!volume || (state.settled && !isVisible())) return;  // hidden: drawn when it is seen again
   const changed = { ...dirty };
   if (changed.window) greys.window(state.window);
   if (changed.slice || changed.window) greys.paint(volume, k, shape);
@@ -353,6 +375,11 @@ function boxOf(pane) {
 
 function drawOverlay(pane, pixels) {
   const { place, overlay, k, shape, reference } = state;
+  if (pane.levels) {
+    const area = boxOf(pane) && rawArea(boxOf(pane), pane.labels, k, shape);
+    if (area) fillClasses(pixels, place, area, pane.levels.map((level) => level.paint));
+    return;
+  }
   const compares = overlay.mode === "errors" && pane !== reference;
   const box = compares ? unionBox(boxOf(pane), boxOf(reference)) : boxOf(pane);
   if (!box) return;
@@ -399,6 +426,7 @@ function showSlice() {
   ui.position.textContent = `slice ${k + 1} / ${shape[0]}${spacing ? `  ·  ${number(k * spacing[0], 1)} mm` : ""}`;
   for (const pane of state.panes) {
     if (!pane.done.hidden) pane.done.style.setProperty("--lv-share", `${(100 * (k + 0.5)) / shape[0]}%`);
+    showDice(pane, k);
   }
   root.dataset.slice = String(k);
 }
@@ -423,7 +451,8 @@ function valueText(index) {
 
 function labelText(pane, index) {
   const k = Math.floor(index / (state.shape[1] * state.shape[2]));
-  const name = pane.finished?.[k] === "0" ? "not done yet" : LABEL_NAMES[pane.labels[index]];
+  const label = pane.labels[index];
+  const name = pane.finished?.[k] === "0" ? "not done yet" : pane.levels ? pane.levels[label].name : LABEL_NAMES[label];
   return `${pane.title.textContent}: ${name}`;
 }
 
@@ -539,6 +568,7 @@ function adopt(value, [volume, ...labelMaps]) {
     const labels = given.labels ? queue.shift() : null;
     if (pane.labels !== labels) pane.boxes.clear();
     pane.labels = labels;
+    pane.levels = given.levels.length ? given.levels.map(withPaint) : null;
     pane.finished = given.finished;
     pane.emptyText = given.empty_text;
   });
@@ -573,7 +603,11 @@ async function load() {
   if (!sameCase) openCase(value);
   arrangePanes(value.panes);
   if (!sameCase && isNarrow() && value.panes.length > 2) state.enlarged = value.panes[0].id;
-  value.panes.forEach((given, i) => describePane(state.panes[i], given));
+  const scored = value.panes.some((given) => given.dice.length);
+  value.panes.forEach((given, i) => {
+    describePane(state.panes[i], given, scored);
+    showDice(state.panes[i], state.k);
+  });
   layOut();
   // Under a second a waiting sign would only flicker.
   const sign = setTimeout(() => sameCase || say("Loading the CT", { loading: true }), 300);
@@ -584,6 +618,7 @@ async function load() {
     adopt(value, arrays);
     say("");
     state.settled = true;
+    if (!sameCase) link.ask();
     showControls();
     Object.assign(dirty, { slice: true, window: true, view: true });
     redraw();
@@ -608,6 +643,7 @@ const sizes = new ResizeObserver(() => {
     histogram.resize();
     layOut();
     redraw("window");
+    if (state.untold && isVisible()) tellSlice();
   }
 });
 const themes = new MutationObserver(() => {
@@ -621,6 +657,7 @@ function dispose() {
   themes.disconnect();
   loading?.abort.abort();
   loading = null;
+  link.close();
   tellSlice.cancel();
   tellWindow.cancel();
   announce.cancel();

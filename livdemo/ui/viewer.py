@@ -33,6 +33,24 @@ REFERENCE = "reference"  # the pane of this id is what the others are compared w
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("load", "labels", "draw", "histogram", "input", "panes")  # viewer_NAME.js; viewer.js comes last
+MAX_LEVELS = 64  # of a map: each has a colour of its own
+
+
+@dataclass(frozen=True)
+class Level:
+    """One step of a map that is no label map, such as "3 of 5 models"."""
+
+    name: str
+    colour: str  # "#rrggbb"
+
+
+@dataclass(frozen=True, eq=False)
+class PaneDice:
+    """Dice of one label: of every slice, so that the browser need not ask, and of the volume. NaN is n/a."""
+
+    label: str
+    slices: np.ndarray  # float (Z,)
+    volume: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +63,10 @@ class Pane:
     label_map: np.ndarray | None = None  # uint8 (Z, Y, X): 0 background, 1 liver, 2 tumour
     finished: np.ndarray | None = None  # bool (Z,): slices that a running model has done
     empty_text: str = ""  # said on the picture while there is no label map
+    hint: str = ""  # where it comes from, on hover
+    kind: str = "model"  # for the look: model | consensus | map | reference
+    dice: tuple[PaneDice, ...] = ()
+    levels: tuple[Level, ...] = ()  # then label_map holds numbers of these levels; level 0 is not painted
 
 
 @dataclass(frozen=True)
@@ -57,14 +79,15 @@ class Overlay:
     tumour: bool = True
 
 
-def ct_viewer(value: dict[str, Any] | None = None, **kwargs: Any) -> gr.HTML:
+def ct_viewer(value: dict[str, Any] | None = None, histogram: bool = True, **kwargs: Any) -> gr.HTML:
     """The viewer as a gradio component; kwargs go to gr.HTML (elem_id, visible, ...).
 
+    histogram: whether the slice's histogram is open at first; the visitor folds it in and out.
     A factory and not a subclass: gradio writes a .pyi beside the source of a subclass.
     """
     return gr.HTML(
         value,
-        html_template=_template(),
+        html_template=_template(histogram),
         css_template=(_HERE / "viewer.css").read_text("utf-8"),
         js_on_load=_script(),
         apply_default_css=False,
@@ -72,18 +95,24 @@ def ct_viewer(value: dict[str, Any] | None = None, **kwargs: Any) -> gr.HTML:
     )
 
 
-def _template() -> str:
+def _template(histogram: bool) -> str:
     presets = "".join(
         f"<button type='button' aria-pressed='false' data-center='{window.center:g}' data-width='{window.width:g}' "
         f"title='{window.width:g} HU wide around {window.center:g} (key {key})'>{name}</button>"
         for key, (name, window) in enumerate(NAMED_WINDOWS.items(), start=1)
     )
-    return (_HERE / "viewer.html").read_text("utf-8").replace("<!--presets-->", presets)
+    template = (_HERE / "viewer.html").read_text("utf-8").replace("<!--presets-->", presets)
+    if histogram:
+        return template
+    template = template.replace(
+        'class="lv-icon lv-fold" aria-expanded="true"', 'class="lv-icon lv-fold" aria-expanded="false"'
+    )
+    return template.replace('<div class="lv-histogram">', '<div class="lv-histogram" hidden>')
 
 
 def _script() -> str:
     """All parts as one function body, since gradio evaluates them as one and they share no globals."""
-    files = [f"viewer_{name}.js" for name in _SCRIPTS] + ["viewer.js"]
+    files = ["link.js", *(f"viewer_{name}.js" for name in _SCRIPTS), "viewer.js"]
     return "\n".join((_HERE / name).read_text("utf-8") for name in files)
 
 
@@ -94,6 +123,7 @@ def viewer_value(
     slice_index: int | None = None,
     window: Window = NAMED_WINDOWS["abdomen"],
     overlay: Overlay = Overlay(),
+    linked: bool = False,
 ) -> dict[str, Any]:
     """What the viewer shows, as the component's value; the arrays are written to `folder` and named there.
 
@@ -102,6 +132,7 @@ def viewer_value(
     largest reference, else the largest labelled area of any pane, else the middle. Files are named by their
     content, so the browser fetches only what has changed. HU are clamped to −1024 … 3071.
 
+    linked: slice and window are shared with whatever else on the page is linked and shows this volume (link.js).
     folder: the visitor's own; it has to lie in the temporary or working directory, or gradio refuses it.
     Returns: volume and panes[].labels as {key, bytes, file: gradio's FileData}; shape (Z, Y, X); spacing_mm
     (z, y, x) or None when it is not known; unit; slice; window; overlay; reference (a pane's id, or None);
@@ -120,8 +151,9 @@ def viewer_value(
         "slice": chosen,
         "window": {"center": float(window.center), "width": float(window.width)},
         "overlay": asdict(overlay),
+        "linked": linked,
         "reference": REFERENCE if with_reference else None,
-        "panes": [_pane_value(pane, folder) for pane in panes],
+        "panes": [pane_value(pane, folder) for pane in panes],
     }
 
 
@@ -132,11 +164,18 @@ def _check(volume: Volume, panes: Sequence[Pane]) -> None:
     for pane in panes:
         if pane.label_map is not None and pane.label_map.shape != shape:
             raise ValueError(f"pane {pane.id!r}: labels {pane.label_map.shape} on a volume {shape}")
+        if len(pane.levels) > MAX_LEVELS:
+            raise ValueError(f"pane {pane.id!r}: {len(pane.levels)} levels, at most {MAX_LEVELS}")
+        if pane.levels and pane.label_map is not None and pane.label_map.max(initial=0) >= len(pane.levels):
+            raise ValueError(f"pane {pane.id!r}: level {pane.label_map.max()} of {len(pane.levels)}")
+        if any(len(one.slices) != shape[0] for one in pane.dice):
+            raise ValueError(f"pane {pane.id!r}: Dice of another number of slices than {shape[0]}")
         if pane.finished is not None and pane.finished.shape != shape[:1]:
             raise ValueError(f"pane {pane.id!r}: finished {pane.finished.shape} for a volume {shape}")
 
 
-def _pane_value(pane: Pane, folder: Path) -> dict[str, Any]:
+def pane_value(pane: Pane, folder: Path) -> dict[str, Any]:
+    """One entry of viewer_value()["panes"], to be put in place of another while a model runs."""
     labels = None if pane.label_map is None else _file(folder, "labels", pane.label_map, pack_labels)
     finished = None if pane.finished is None else "".join("1" if done else "0" for done in pane.finished)
     return {
@@ -146,13 +185,24 @@ def _pane_value(pane: Pane, folder: Path) -> dict[str, Any]:
         "labels": labels,
         "finished": finished,
         "empty_text": pane.empty_text,
+        "hint": pane.hint,
+        "kind": pane.kind,
+        "dice": [
+            {
+                "label": one.label,
+                "slices": [None if math.isnan(v) else round(float(v), 4) for v in one.slices],
+                "volume": None if math.isnan(one.volume) else round(one.volume, 4),
+            }
+            for one in pane.dice
+        ],
+        "levels": [asdict(level) for level in pane.levels],
     }
 
 
 def _largest_slice(panes: Sequence[Pane], depth: int) -> int:
     first_reference = sorted(panes, key=lambda pane: pane.id != REFERENCE)
     for pane in first_reference:
-        if pane.label_map is None:
+        if pane.label_map is None or pane.levels:
             continue
         areas = np.count_nonzero(pane.label_map, axis=(1, 2))
         if areas.any():

@@ -88,6 +88,10 @@ function createPaint(hex, opacity, size = 1, isSet = () => false) {
   return { solid: (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0, mixed, tile, size };
 }
 
+// A level of a map (how many say so, how unsure) with its paint; the greys below shine through a little.
+const LEVEL_OPACITY = 0.72;
+const withPaint = (level) => ({ ...level, paint: createPaint(level.colour, LEVEL_OPACITY) });
+
 // Hatching and dots are as coarse on a dense screen as on a plain one.
 function createPaints(colours, opacity, density) {
   const pixel = Math.max(1, Math.round(density));

@@ -68,3 +68,14 @@ function classify(box, labels, other, table, k, [, height, width]) {
   }
   return { ...box, stride, classes };
 }
+
+// The values of a box as they are, in classify()'s form.
+function rawArea(box, labels, k, [, height, width]) {
+  const stride = box.right - box.left + 3;
+  const classes = new Uint8Array(stride * (box.bottom - box.top + 3));
+  for (let y = box.top; y <= box.bottom; y++) {
+    const row = (k * height + y) * width;
+    classes.set(labels.subarray(row + box.left, row + box.right + 1), (y - box.top + 1) * stride + 1);
+  }
+  return { ...box, stride, classes };
+}

@@ -17,6 +17,7 @@ function makePane(id, onEnlarge) {
   enlarge.innerHTML = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M9 3h4v4M13 3L9 7M7 13H3V9M3 13l4-4"/></svg>';
   enlarge.addEventListener("click", () => onEnlarge(id));
   header.append(title, note, enlarge);
+  const dice = make("div", "lv-dice");  // Dice of the slice in view and of the case, or what a map's colours mean
 
   const well = make("div", "lv-well");
   const canvas = make("canvas", "lv-canvas");
@@ -33,10 +34,10 @@ function makePane(id, onEnlarge) {
   const done = make("div", "lv-done");
   for (const node of [scaleBar, mark, empty, done]) node.hidden = true;
   well.append(canvas, ...letters, scaleBar, mark, empty);
-  article.append(header, well, done);
+  article.append(header, dice, well, done);
   return {
-    id, article, title, note, enlarge, well, canvas, scaleBar, mark, empty, done,
-    context: canvas.getContext("2d", { alpha: false }), labels: null, finished: null, emptyText: "",
+    id, article, header, title, note, enlarge, dice, well, canvas, scaleBar, mark, empty, done,
+    context: canvas.getContext("2d", { alpha: false }), labels: null, levels: null, slices: [], finished: null, emptyText: "",
     boxes: new Map(),  // slice -> box around its labels
   };
 }
@@ -54,9 +55,16 @@ function doneGradient(finished) {
   return `linear-gradient(90deg, ${stops.join(", ")})`;
 }
 
-function describePane(pane, given) {
+// `scored`: some pane of the viewer has Dice, so all keep the line for it and the pictures stand level.
+function describePane(pane, given, scored) {
   pane.title.textContent = given.title;
   pane.note.textContent = given.note;
+  pane.header.title = given.hint;
+  pane.article.dataset.kind = given.kind;
+  pane.dice.hidden = !scored && !given.levels.length;
+  pane.slices = given.dice.map((one) => ({ ...one, here: diceOf(one, pane) }));
+  if (given.levels.length) pane.dice.replaceChildren(legendOf(given.levels));
+  else pane.dice.replaceChildren(...pane.slices.map((one) => one.here.node));
   pane.canvas.setAttribute("aria-label", given.title);
   pane.enlarge.setAttribute("aria-label", `Enlarge ${given.title}, or back`);
   pane.enlarge.title = "Enlarge, or back (double click)";
@@ -69,9 +77,9 @@ function describePane(pane, given) {
   }
 }
 
-// As few rows as fit with panes of a useful width, and rows as even as possible. Many panes may be smaller.
+// As few rows as fit with panes of a useful width, and rows as even as possible.
 function columnsFor(count, width) {
-  const useful = width < NARROW ? 130 : count > 6 ? 160 : 210;
+  const useful = width < NARROW ? 130 : 200;
   const most = Math.max(1, Math.floor(width / useful));
   const rows = Math.ceil(count / most);
   return Math.ceil(count / rows);
@@ -81,4 +89,38 @@ function columnsFor(count, width) {
 function scaleLength(pixelsPerMm, width) {
   const fits = [100, 50, 20, 10, 5, 2, 1].find((mm) => mm * pixelsPerMm <= width / 4);
   return fits ?? 1;
+}
+
+// "■ 0.95 | 3D 0.96" of one label; the first figure follows the slice.
+function diceOf({ label, volume }) {
+  const node = make("span", "lv-figure");
+  node.dataset.label = label;
+  const here = make("b", "");
+  const whole = make("span", "", volume === null ? "3D n/a" : `3D ${volume.toFixed(3)}`);
+  node.append(make("i", ""), here, whole);
+  return { node, here };
+}
+
+function showDice(pane, k) {
+  for (const { label, slices, here } of pane.slices) {
+    const value = slices[k];
+    here.here.textContent = value === null ? "n/a" : value.toFixed(2);
+    here.node.title = value === null
+      ? `${label}: neither has a pixel in this slice. 3D: Dice of all slices together.`
+      : `${label}: Dice of this slice ${value.toFixed(3)}. 3D: Dice of all slices together.`;
+  }
+}
+
+// The colours of a map from its lowest to its highest level.
+function legendOf(levels) {
+  const node = make("span", "lv-ramp");
+  const ends = levels.slice(1);
+  const bar = make("i", "");
+  for (const { colour } of ends) {
+    const step = make("s", "");
+    step.style.backgroundColor = colour;
+    bar.append(step);
+  }
+  node.append(make("span", "", ends[0].name), bar, make("span", "", ends.at(-1).name));
+  return node;
 }

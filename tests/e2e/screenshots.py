@@ -1,5 +1,6 @@
 """python -m tests.e2e.screenshots: the README's pictures, taken from the running app, into docs/."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def _tour(page: Page, name: str) -> None:
     if name == "phone":
         page.locator("#steps").scroll_into_view_if_needed()
     _shot(page, f"score-{name}")
+    _compare(page, name)
+
+
+def _compare(page: Page, name: str) -> None:
+    """The wall with every trained model."""
+    page.get_by_role("tab", name="Compare").click()
+    page.locator('#wall-viewer .lv[data-ready="1"]').wait_for()
+    page.locator("#wall-run").click()
+    page.get_by_text(re.compile("Done: |has run on this case")).last.wait_for(timeout=30 * PATIENCE_MS)
+    page.locator('#strip .ls[data-ready="1"]').wait_for()
+    page.locator("#wall-viewer").scroll_into_view_if_needed()
+    _shot(page, f"wall-{name}")
 
 
 def _step(page: Page, name: str) -> None:

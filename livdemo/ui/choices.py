@@ -1,0 +1,53 @@
+"""What can be chosen to stand on the wall: every model, the trained ones first; the untrained say so."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from livdemo.checkpoints import Checkpoint, read_manifest
+from livdemo.errors import InputError
+from livdemo.models.registry import list_models
+from livdemo.models.selection import select
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One model of the list. title is what stands on its pane."""
+
+    name: str
+    title: str
+    trained: bool
+
+    @property
+    def label(self) -> str:
+        return self.title if self.trained else f"{self.title} · untrained"
+
+
+def model_choices() -> list[Choice]:
+    """Trained models, then the others, both in the order of the papers; first what only the manifest knows."""
+    specs = list_models()
+    numbers = {spec.name: spec.number for spec in specs}
+    rows = sorted(read_manifest(), key=lambda checkpoint: numbers.get(checkpoint.model, 0))
+    trained = [Choice(checkpoint.model, checkpoint.title, True) for checkpoint in rows]
+    there = {choice.name for choice in trained}
+    return trained + [Choice(spec.name, spec.title, False) for spec in specs if spec.name not in there]
+
+
+def explains_of(name: str) -> dict[str, str]:
+    """What a model's maps of one slice are called and mean; empty for a model that has none."""
+    specs = {spec.name: spec for spec in list_models()}
+    return dict(specs[name].explains) if name in specs and specs[name].input_kind == "slice" else {}
+
+
+def known_names(asked: object) -> list[str]:
+    """The asked names that are on the list, in its order; anything else that a visitor's call may hold is left out."""
+    wanted = asked if isinstance(asked, list) else []
+    return [choice.name for choice in model_choices() if choice.name in wanted]
+
+
+def ready_to_run(name: str) -> tuple[Checkpoint, dict[str, nn.Module]]:
+    """A model's row and, if it is not trained, its network with random weights. InputError for an unknown name."""
+    if name not in {choice.name for choice in model_choices()}:
+        raise InputError(f"There is no model called {name!r}: choose one of the list.")
+    checkpoints, networks = select([name])
+    return checkpoints[0], networks

@@ -1,0 +1,146 @@
+"""Prediction and reference as surfaces to be turned: made when asked for, drawn by the plotly that gradio brings."""
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import plotly.graph_objects as go
+
+from livdemo.cases import Case
+from livdemo.mesh import Mesh, distances_mm, surface
+from livdemo.ui.session import Session
+from livdemo.ui.wall import Entry, Standing
+
+MAX_TRIANGLES = 12_000  # per surface: some 250 kB on the way to the browser
+WAYS = {"both": "Prediction and reference", "liver": "Liver by distance", "tumour": "Tumours by distance"}
+REFERENCE_COLOUR, PREDICTION_COLOUR, LIVER_COLOUR = "#E69F00", "#56B4E9", "#8FA3B5"
+_QUIET: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "trigger_mode": "always_last"}
+
+HOW = """Drag to turn, scroll to come closer, press a name to hide it. *By distance* colours the model's surface by how
+far it is from the reference's, in mm."""
+
+
+def solid_panel(session: gr.State, standing: gr.State) -> list[Any]:
+    """An accordion that draws when it is opened. Returns what another case has to clear: [accordion, plot]."""
+    with gr.Accordion("In three dimensions", open=False, elem_id="solid") as panel:
+        gr.Markdown(HOW, elem_classes="note")
+        with gr.Row():
+            model = gr.Dropdown([], label="Model", elem_id="solid-model", interactive=True)
+            way = gr.Radio(
+                [(title, way) for way, title in WAYS.items()], value="both", label="Show", elem_id="solid-way"
+            )
+        plot = gr.Plot(show_label=False, visible=False, elem_id="solid-plot")
+    panel.expand(open_solid, [session, standing, model, way], [model, plot], **_QUIET)
+    for control in (model, way):
+        control.input(draw_solid, [session, standing, model, way], plot, **_QUIET)
+    panel.collapse(lambda: gr.Plot(visible=False), None, plot, queue=False, show_progress="hidden")
+    return [panel, plot]
+
+
+def open_solid(session: Session | None, standing: Standing | None, model: object, way: object) -> list[Any]:
+    """The models that stand on the wall to choose from, and the first, or the one chosen before, as a picture."""
+    entries = standing.entries if standing is not None else []
+    names = [entry.key for entry in entries]
+    chosen = model if model in names else next(iter(names), None)
+    choices = [(entry.title, entry.key) for entry in entries]
+    return [gr.Dropdown(choices, value=chosen), draw_solid(session, standing, chosen, way)]
+
+
+def draw_solid(session: Session | None, standing: Standing | None, model: object, way: object) -> gr.Plot:
+    """One model's surfaces; nothing where there is no such model, or no reference to measure from."""
+    entries = standing.entries if standing is not None else []
+    entry = next((one for one in entries if one.key == model), None)
+    if session is None or entry is None or not isinstance(way, str) or way not in WAYS:
+        return gr.Plot(visible=False)
+    return gr.Plot(solid_figure(session.case, entry, way), visible=True)
+
+
+def solid_figure(case: Case, entry: Entry, way: str) -> go.Figure:
+    """way: "both" for liver and tumours of model and reference, or a label whose surface is coloured by distance.
+
+    Patient's right is on the left, as seen from the front; the head is up. Without a reference only the model is shown.
+    """
+    parts = _both(case, entry) if way == "both" or case.reference is None else _by_distance(case, entry, way)
+    figure = go.Figure([part for part in parts if part is not None])
+    title = f"{entry.title}{f' ({entry.note})' if entry.note else ''}"
+    hidden = {"visible": False}
+    figure.update_layout(
+        height=520,
+        title={"text": title, "font": {"size": 14}, "x": 0.02},
+        margin={"l": 0, "r": 0, "t": 36, "b": 0},
+        paper_bgcolor="rgba(0,0,0,0)",
+        font={"color": "#7c8998"},  # readable on light and dark
+        legend={"orientation": "h", "x": 0, "y": 0},
+        scene={
+            "xaxis": hidden,
+            "yaxis": hidden,
+            "zaxis": hidden,
+            "aspectmode": "data",
+            "camera": {"eye": {"x": 0.2, "y": -1.25, "z": 0.25}},
+            "annotations": _sides(case),
+        },
+    )
+    return figure
+
+
+def _both(case: Case, entry: Entry) -> list[go.Mesh3d | None]:
+    spacing = case.volume.spacing_mm
+    parts = [
+        _solid(surface(entry.label_map >= 1, spacing, MAX_TRIANGLES), f"liver, {entry.title}", PREDICTION_COLOUR, 0.1),
+        _solid(
+            surface(entry.label_map == 2, spacing, MAX_TRIANGLES), f"tumours, {entry.title}", PREDICTION_COLOUR, 0.75
+        ),
+    ]
+    if case.reference is not None:
+        parts += [
+            _solid(surface(case.reference >= 1, spacing, MAX_TRIANGLES), "liver, reference", LIVER_COLOUR, 0.14),
+            _solid(surface(case.reference == 2, spacing, MAX_TRIANGLES), "tumours, reference", REFERENCE_COLOUR, 0.4),
+        ]
+    return parts
+
+
+def _by_distance(case: Case, entry: Entry, label: str) -> list[go.Mesh3d | None]:
+    """The model's surface of one label coloured by its distance, and the reference's as a shadow."""
+    assert case.reference is not None
+    least, spacing = (1 if label == "liver" else 2), case.volume.spacing_mm
+    found = surface(entry.label_map >= least, spacing, MAX_TRIANGLES)
+    truth = surface(case.reference >= least, spacing, MAX_TRIANGLES)
+    shadow = _solid(truth, f"{label}, reference", LIVER_COLOUR, 0.15)
+    coloured = _solid(found, f"{label}, {entry.title}", PREDICTION_COLOUR, 1.0)
+    if coloured is not None and shadow is not None:
+        away = distances_mm(found, truth)
+        unit = "mm" if case.volume.spacing_known else "voxels"
+        coloured.update(
+            intensity=away,
+            colorscale="Cividis",
+            cmin=0,
+            cmax=max(float(np.percentile(away, 99)), 1.0),  # one stray speck would make all the rest one colour
+            colorbar={"title": {"text": f"{unit} away"}, "len": 0.7},
+            hovertemplate=f"%{{intensity:.1f}} {unit} from the reference<extra></extra>",
+        )
+    return [shadow, coloured]
+
+
+def _solid(mesh: Mesh, name: str, colour: str, opacity: float) -> go.Mesh3d | None:
+    if not len(mesh.triangles):
+        return None
+    z, y, x = mesh.vertices_mm.T
+    i, j, k = mesh.triangles.T
+    return go.Mesh3d(
+        x=x, y=y, z=z, i=i, j=j, k=k, name=name, color=colour, opacity=opacity, showlegend=True, hoverinfo="name"
+    )  # fmt: skip
+
+
+def _sides(case: Case) -> list[dict[str, Any]]:
+    """R and L beside the body, at the height of the liver's middle."""
+    depth, height, width = case.volume.shape
+    step_z, step_y, step_x = case.volume.spacing_mm
+    middle = {"y": height * step_y / 2, "z": depth * step_z / 2, "showarrow": False, "font": {"size": 14}}
+    inside = case.reference if case.reference is not None else case.volume.hu > 0
+    columns = np.flatnonzero(inside.any(axis=(0, 1)))
+    ends = (columns[0], columns[-1]) if columns.size else (0, width - 1)
+    margin = 12 / step_x
+    return [
+        {**middle, "x": (ends[0] - margin) * step_x, "text": "R"},
+        {**middle, "x": (ends[1] + margin) * step_x, "text": "L"},
+    ]
