@@ -9,7 +9,6 @@ and the model's row in manifest.json; into the run folder NAME.safetensors. The 
 
 import argparse
 import hashlib
-import subprocess
 import sys
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from livdemo.phantom import make_phantom
 from train.batches import shaped
 from train.card import Described, History, card, licence_of, trained_on, weakness
 from train.curves import draw_curves
-from train.run import exported_weights, read_described, read_history, read_state
+from train.run import commit, exported_weights, read_described, read_history, read_state
 
 MAX_BYTES = 6_000_000  # so that a repository with all models stays small
 GOLDEN_STRIDE = 4  # every fourth logit in each direction is kept
@@ -121,18 +120,13 @@ def _checkpoint(
         weak=weakness(spec, described, validation),
         validation=validation,
         seed=described["seed"],
-        commit=_commit(),
+        commit=described["versions"].get("commit", commit()),
         licence=licence_of(described["sources"]),
         margin=spec.margin,
         sequence=spec.sequence,
         depth=spec.depth[described["preset"]],
         phases=spec.phases,
     )
-
-
-def _commit() -> str:
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"
 
 
 def write_golden(checkpoint: Checkpoint) -> Path:

@@ -14,7 +14,6 @@ runs are skipped, a broken one is resumed after its last epoch. Every finished r
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ from train.fold_scores import fold_network, held_out_scans, per_patient, score_u
 from train.loop import Training, train
 from train.plan import HOUSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
-from train.run import History, read_described, read_history
+from train.run import History, commit, read_described, read_history
 from train.run_log import Row, append_row, latest, read_rows, who
 
 RUNS = Path("results") / "runs.jsonl"
@@ -257,7 +256,7 @@ def _row(
         "pace": pace_of(one, device),
         "device": _device_name(device),
         "torch": torch.__version__,
-        "commit": _commit(),
+        "commit": commit(),
         "adopted": adopted,
         "pooled": {key: value for key, value in kept.items() if key not in ("epoch", "rate", "seconds")},
         "patients": per_patient(volumes),
@@ -339,11 +338,6 @@ def _device_name(device: str) -> str:
     if device == "cuda":
         return f"cuda, {torch.cuda.get_device_name()}"
     return f"cpu, {torch.get_num_threads()} threads"
-
-
-def _commit() -> str:
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

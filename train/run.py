@@ -10,6 +10,7 @@ import csv
 import errno
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -65,10 +66,17 @@ class Run:
                         side: sorted(set(self.slices.patient[chosen][self.slices.full[chosen]]))
                         for side, chosen in sides.items()
                     },
-                    "versions": {"torch": torch.__version__, "livdemo": livdemo.__version__},
+                    "versions": {"torch": torch.__version__, "livdemo": livdemo.__version__, "commit": commit()},
                 }
             )
         )
+
+
+def commit() -> str:
+    """The commit of the code in use, or "unknown" outside of a clone."""
+    here = Path(__file__).parent
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "unknown"
 
 
 def read_described(folder: Path) -> dict[str, Any]:
