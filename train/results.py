@@ -168,9 +168,14 @@ def summary(rows: Sequence[Row]) -> Figures:
     }
 
 
+FEWEST = 3  # patients: of two, a bootstrap can only give back their own two figures
+
+
 def mean_over(values: Sequence[float | None]) -> Figures:
-    """Mean with its 95 % bootstrap interval over patients; low and high are nan below two of them."""
+    """Mean with its 95 % bootstrap interval over patients; low and high are nan below FEWEST of them."""
     interval = bootstrap_mean([NO_NUMBER if value is None else value for value in values])
+    if interval.n < FEWEST:
+        return {"mean": interval.mean, "low": NO_NUMBER, "high": NO_NUMBER, "n": interval.n}
     return {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
 
 

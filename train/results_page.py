@@ -116,7 +116,7 @@ def _spread(figure: Figures) -> str:
     if not figure["n"]:
         return "n/a"
     if figure["low"] is None:
-        return f"{figure['mean']:.3f} (one patient)"
+        return f"{figure['mean']:.3f} (n {figure['n']}, too few for an interval)"
     return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}), n {figure['n']}"
 
 
@@ -215,16 +215,21 @@ def _patient(patient: Figures | None) -> str:
     return f"{_figure(patient['liver_dice'])} / {_figure(patient.get('tumour_dice'))}"
 
 
+def _over_networks(one: Figures) -> str:
+    """Mean over the folds' networks, with the lowest and the highest where there are several."""
+    if not one["networks"]:
+        return "n/a"
+    ends = f" ({_figure(one.get('lowest'))} to {_figure(one.get('highest'))})" if one["networks"] > 1 else ""
+    return f"{_figure(one.get('mean'))}{ends}, {_networks(one)}"
+
+
 def _unseen_section(models: Sequence[Figures]) -> list[str]:
     lines = [
         [
             f"`{model['model']}`",
             one["case"],
             one["label"],
-            f"{_figure(one.get('mean'))} ({_figure(one.get('lowest'))} to {_figure(one.get('highest'))}), "
-            + _networks(one)
-            if one["networks"]
-            else "n/a",
+            _over_networks(one),
             _figure(one.get("everybody")),
             "n/a" if one["predicted_ml"] is None else f"{one['predicted_ml']:.0f}",
             ", ".join(one["state"]),
@@ -298,7 +303,7 @@ def _difference(found: Figures | None) -> str:
     if found is None:
         return ""
     if found["low"] is None:
-        return f"{found['mean']:+.3f} (one patient)"
+        return f"{found['mean']:+.3f} (n {found['n']}, too few for an interval)"
     test = "no test" if found["p"] is None else f"p {found['p']:.2f}"
     return f"{found['mean']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f}), n {found['n']}, {test}"
 

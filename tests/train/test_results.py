@@ -101,7 +101,7 @@ def test_models_of_other_patients_are_not_compared() -> None:
     results = tables(rows)
     pairs = results["protocols"][0]["pairs"]["tumour_dice"]
     assert (pairs["pairs"], pairs["patients"], pairs["left_out"]) == (0, 6, ["unet64"])
-    assert "0.990 (one patient) **rendered phantoms, not patients**" in page(results)
+    assert "0.990 (n 1, too few for an interval) **rendered phantoms, not patients**" in page(results)
 
 
 def test_a_variant_is_compared_with_the_first_of_its_study() -> None:
@@ -184,6 +184,8 @@ def test_intervals_of_few_patients() -> None:
     one = mean_over([0.5, None])
     assert (one["mean"], one["n"]) == (0.5, 1)
     assert one["low"] != one["low"], "one patient has no interval"
+    assert mean_over([0.5, 0.7])["low"] != mean_over([0.5, 0.7])["low"], "nor have two"
+    assert mean_over([0.5, 0.6, 0.7])["low"] < 0.6
 
 
 def test_every_row_of_the_committed_log_is_whole() -> None:
