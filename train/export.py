@@ -9,7 +9,9 @@ and the model's row in manifest.json; into the run folder NAME.safetensors. The 
 
 import argparse
 import hashlib
+import io
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -65,15 +67,14 @@ def export(spec: ModelSpec, run: Path) -> Checkpoint:
 
     folder = weights_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{spec.name}.part"
-    torch.jit.script(model.half()).save(str(part))
-    content = part.read_bytes()
+    content = _scripted(model)
     if described["preset"] == "classroom" and len(content) > MAX_BYTES:
-        part.unlink()
         raise InputError(
             f"{spec.name}.ts would have {len(content) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB; "
             "narrow the network, or raise MAX_BYTES in train/export.py."
         )
+    part = folder / f"{spec.name}.part"
+    part.write_bytes(content)
     part.replace(folder / f"{spec.name}.ts")
 
     checkpoint = _checkpoint(spec, described, history, model, content)
@@ -83,6 +84,17 @@ def export(spec: ModelSpec, run: Path) -> Checkpoint:
     (folder / f"{spec.name}.md").write_text(card(spec, checkpoint, described, history))
     draw_curves(history, folder / f"{spec.name}.curves.png")
     return checkpoint
+
+
+def _scripted(model: nn.Module) -> bytes:
+    """TorchScript in half precision, without the source positions that torch stores for error messages (100 kB)."""
+    written, lean = io.BytesIO(), io.BytesIO()
+    torch.jit.save(torch.jit.script(model.half()), written)
+    with zipfile.ZipFile(written) as whole, zipfile.ZipFile(lean, "w", zipfile.ZIP_STORED) as kept:
+        for entry in whole.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                kept.writestr(entry, whole.read(entry))
+    return lean.getvalue()
 
 
 def _read_run(spec: ModelSpec, run: Path) -> tuple[Described, History]:
