@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from livdemo.errors import InputError
-from livdemo.intensity import Window
 from livdemo.models import ModelSpec, get_model
 from train.cache import Slices, cached_slices
 from train.liver_free import liver_free_scans
@@ -24,11 +23,10 @@ from train.plan import HOUSE, Plan
 from train.polyps import PAPER as POLYP_PLAN
 from train.polyps import polyp_variant
 from train.run import Run
-from train.scans import Scan
+from train.scans import EIGHT_BIT, Scan
 from train.sources import find_scans, phantom_scans
+from train.sources.phantom import PHANTOM_SHAPE
 from train.split import Split, check_split, folds, hold_out, read_split, split_by_patient, split_by_slice
-
-PHANTOM_SHAPE = (48, 192, 192)  # (Z, Y, X)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -131,7 +129,7 @@ def _seeds(asked: str) -> range:
 
 def _for_greys(spec: ModelSpec) -> ModelSpec:
     """MR has no Hounsfield units: its 8-bit greys are taken as they are."""
-    greys = {preset: replace(there, window=Window(127.5, 255)) for preset, there in spec.preprocessing.items()}
+    greys = {preset: replace(there, window=EIGHT_BIT) for preset, there in spec.preprocessing.items()}
     return replace(spec, preprocessing=greys)
 
 

@@ -38,7 +38,7 @@ class Feed:
     def __init__(self, spec: ModelSpec, preset: Preset, plan: Plan, slices: Slices, inside: np.ndarray) -> None:
         self.spec, self.preset, self.plan, self.slices = spec, preset, plan, slices
         self.preprocessing = spec.preprocessing[preset]
-        self.depth = {"slice": 1, "slice sequence": spec.sequence}.get(spec.input_kind, spec.depth[preset])
+        self.depth = spec.slices_at_once(preset)
         self.runs = runs_of(slices)
         self.inside = inside if self.depth == 1 else long_enough(self.runs, inside, self.depth)
         how = AUGMENTATIONS[plan.augmentation]

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from livdemo.errors import InputError
-from livdemo.intensity import Window
 from livdemo.models import ModelSpec, Preset, get_model, list_models
 from livdemo.predictor import Inference
 from train.ablations import STUDIES, Data, Study, Variant
@@ -27,8 +26,9 @@ from train.liver_free import liver_free_scans
 from train.plan import HOUSE, Plan
 from train.polyps import polyp_variant
 from train.run import Run
-from train.scans import Scan
+from train.scans import EIGHT_BIT, Scan
 from train.sources import find_scans, phantom_scans
+from train.sources.phantom import PHANTOM_SHAPE
 from train.split import Split, check_split, folds, hold_out, split_by_patient, split_by_slice
 
 Protocol = Literal["fair", "recipe", "ablations"]
@@ -38,7 +38,7 @@ FOLDS = {3: ("A,E", "B,F", "C,D"), 6: tuple("ABCDEF")}  # the patients of ct_liv
 EVERYBODY = "all"  # the fold in which nobody is held out: what ships
 UNION_EVERY = 6  # one in so many of the liver-only volumes is held out too
 LIVER_FREE_SEEDS = range(6)  # of phantoms whose chest and pelvis are added where that is asked for
-PHANTOM_SEEDS, PHANTOM_SHAPE = range(10), (48, 192, 192)  # for a network of contrast phases, which no data set has
+PHANTOM_SEEDS = range(10)  # for a network of contrast phases, which no data set has
 SHARE = 0.2  # held out where there are no folds
 
 
@@ -128,7 +128,7 @@ class Planned:
     def slices_an_epoch(self) -> int:
         """Network slices: those of sequences, blocks and phases counted one by one."""
         spec, train = self.run.spec, self.described["slices"]["train"]
-        depth = {"slice": 1, "slice sequence": spec.sequence}.get(spec.input_kind, spec.depth[self.run.preset])
+        depth = spec.slices_at_once(self.run.preset)
         return self.run.plan.slices_per_epoch or train * depth * max(len(spec.phases), 1)
 
     @property
@@ -231,7 +231,7 @@ def _spec(variant: Variant, settings: Settings) -> ModelSpec:
         )
     changes = {"size": settings.size, **variant.preprocessing}
     if variant.data == "mr":
-        changes["window"] = Window(127.5, 255)  # MR has no Hounsfield units: its 8-bit greys as they are
+        changes["window"] = EIGHT_BIT  # MR has no Hounsfield units: its 8-bit greys as they are
     there = replace(spec.preprocessing[settings.preset], **changes)
     spec = replace(spec, preprocessing={**spec.preprocessing, settings.preset: there})
     return spec if variant.network is None else replace(spec, architecture=variant.network)

@@ -4,12 +4,11 @@ from dataclasses import replace
 from functools import partial
 
 from livdemo.errors import InputError
-from livdemo.intensity import Preprocessing, Window
+from livdemo.intensity import Preprocessing
 from livdemo.models import ModelSpec, Preset
 from livdemo.models.transunet import polyp_network
 from train.plan import Plan
-
-COLOUR = Window(center=127.5, width=255)  # 8-bit colours to 0 … 1, each channel alone
+from train.scans import EIGHT_BIT
 
 # S1 states loss, epochs and batch; optimiser and rates are those of its repository (PAPERS.md, table 1).
 PAPER = Plan(
@@ -36,5 +35,5 @@ def polyp_variant(spec: ModelSpec) -> ModelSpec:
         spec,
         labels=("background", "polyp"),
         architecture=partial(polyp_network, attention=spec.name == "transunet_sca"),
-        preprocessing={preset: Preprocessing(COLOUR, size=size) for preset, size in sizes.items()},
+        preprocessing={preset: Preprocessing(EIGHT_BIT, size=size) for preset, size in sizes.items()},
     )

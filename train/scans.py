@@ -14,11 +14,13 @@ from typing import Literal
 import numpy as np
 
 from livdemo.errors import InputError
+from livdemo.intensity import Window
 
 LabelKind = Literal["full", "union", "binary"]
 Modality = Literal["CT", "MR", "RGB"]
 Loaded = tuple[np.ndarray, np.ndarray, np.ndarray]  # image (N, C, H, W), mask (N, H, W), position (N,)
 
+EIGHT_BIT = Window(center=127.5, width=255)  # for greys and colours that are no HU: to 0 … 1 as they are
 HIGHEST_LABEL: dict[LabelKind, int] = {"full": 2, "union": 1, "binary": 1}
 
 

@@ -84,6 +84,10 @@ class ModelSpec:
         with torch.device("meta"):
             return sum(p.numel() for p in self.build(preset).parameters())
 
+    def slices_at_once(self, preset: Preset) -> int:
+        """Neighbouring slices that the network sees together: of a sequence, of a block, or a single one."""
+        return {"slice": 1, "slice sequence": self.sequence}.get(self.input_kind, self.depth[preset])
+
     def input_shape(self, preset: Preset, batch: int = 1, size: int | None = None) -> tuple[int, ...]:
         """Shape of one input for slices of `size` pixels (the preset's own size when None).
 

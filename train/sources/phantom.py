@@ -13,6 +13,7 @@ from livdemo.phantom import PHASES, make_phantom
 from train.scans import Loaded, Scan
 
 Shape = tuple[int, int, int]
+PHANTOM_SHAPE: Shape = (48, 192, 192)  # (z, y, x) of the bodies that networks are trained on
 
 
 def phantom_scans(
