@@ -91,13 +91,13 @@ function scaleLength(pixelsPerMm, width) {
   return fits ?? 1;
 }
 
-// "■ 0.95 | 3D 0.96" of one label; the first figure follows the slice.
+// "■ Dice 0.95 | 3D 0.96" of one label; the first figure follows the slice.
 function diceOf({ label, volume }) {
   const node = make("span", "lv-figure");
   node.dataset.label = label;
   const here = make("b", "");
   const whole = make("span", "", volume === null ? "3D n/a" : `3D ${volume.toFixed(3)}`);
-  node.append(make("i", ""), here, whole);
+  node.append(make("i", ""), make("em", "", "Dice"), here, whole);
   return { node, here };
 }
 
