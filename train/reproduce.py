@@ -30,6 +30,7 @@ from train.fold_scores import fold_network, held_out_scans, per_patient, score_u
 from train.loop import Training, train
 from train.plan import HOUSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
+from train.results_page import figure
 from train.run import History, commit, read_described, read_history
 from train.run_log import Row, append_row, latest, read_rows, who
 
@@ -98,7 +99,7 @@ def reproduce(asked: argparse.Namespace) -> int:
     settings = _settings(asked)
     planned, impossible = plan_runs(settings)
     _adopt(planned, asked.adopt, settings.out)
-    folders = _adopted(settings.out)
+    folders = adopted_folders(settings.out)
     planned = [one.in_folder(Path(folders[one.key])) if one.key in folders else one for one in planned]
     rows = {who(row): row for row in read_rows(asked.log)}
     todo = [one for one in planned if not _is_done(one, rows.get(one.who), asked.unseen)]
@@ -196,7 +197,7 @@ def _work(queue: Sequence[tuple[float, Planned]], asked: argparse.Namespace, dev
     began, total, over = time.perf_counter(), sum(seconds for seconds, _ in queue), 0.0
     for number, (seconds, one) in enumerate(queue, start=1):
         try:
-            row = finish(one, asked.unseen, device, adopted=one.key in _adopted(asked.out))
+            row = finish(one, asked.unseen, device, adopted=one.key in adopted_folders(asked.out))
             append_row(asked.log, row)
             print(_told(row))
         except InputError as error:
@@ -267,7 +268,7 @@ def _row(
 
 def _adopt(planned: Sequence[Planned], folders: Sequence[Path], out: Path) -> None:
     """Note that these folders hold runs of the plan; InputError where one does not, or is not finished."""
-    noted = _adopted(out)
+    noted = adopted_folders(out)
     for folder in folders:
         there = {key: value for key, value in read_described(folder).items() if key != "versions"}
         one = _same(planned, there, folder)
@@ -309,8 +310,8 @@ def _adopted_file(out: Path) -> Path:
     return out / "adopted.json"
 
 
-def _adopted(out: Path) -> dict[str, str]:
-    """Folder by run key."""
+def adopted_folders(out: Path) -> dict[str, str]:
+    """Folder by run key, of the runs that were made elsewhere."""
     path = _adopted_file(out)
     return json.loads(path.read_text()) if path.exists() else {}
 
@@ -318,15 +319,10 @@ def _adopted(out: Path) -> dict[str, str]:
 def _told(row: Row) -> str:
     """One line about a finished run."""
     patients = "; ".join(
-        f"{p['patient']} liver {_figure(p['liver_dice'])} tumour {_figure(p.get('tumour_dice'))}"
-        for p in row["patients"]
+        f"{p['patient']} liver {figure(p['liver_dice'])} tumour {figure(p.get('tumour_dice'))}" for p in row["patients"]
     )
     name = " ".join(filter(None, (row["study"], row["model"], row["variant"], f"fold {row['fold']}")))
     return f"{name}: {patients or 'nobody scored volume by volume'}; trained for {_hours(row['seconds'])}"
-
-
-def _figure(value: float | None) -> str:
-    return "n/a" if value is None or value != value else f"{value:.3f}"
 
 
 def _hours(seconds: float) -> str:

@@ -100,9 +100,9 @@ def _main_table(models: Sequence[Figures], reported: Sequence[Figures]) -> str:
         if model is None:
             cells += [NOT_RUN, "", "", f"{spec['parameters']:,}", "", ""]
         else:
-            phantoms = " **rendered phantoms, not patients**" if _on_phantoms(model) else ""
-            cells += [_spread(model["liver_dice"]) + phantoms, _tumour(model), _unseen_cell(model["unseen"])]
-            cells += [f"{model['parameters']:,}", _figure(model["seconds_a_slice"]), _trained_on(model)]
+            phantoms = " **rendered phantoms, not patients**" if on_phantoms(model) else ""
+            cells += [spread(model["liver_dice"]) + phantoms, _tumour(model), _unseen_cell(model["unseen"])]
+            cells += [f"{model['parameters']:,}", figure(model["seconds_a_slice"]), _trained_on(model)]
         lines.append(cells)
     return table(header, lines)
 
@@ -111,7 +111,7 @@ def _reported(reported: Sequence[Figures]) -> str:
     return "<br>".join(f"{r['metric']} {r['value']} ({r['data']}; {r['unit']})" for r in reported) or "no number"
 
 
-def _spread(figure: Figures) -> str:
+def spread(figure: Figures) -> str:
     """Mean (low to high), n; what is not there is said."""
     if not figure["n"]:
         return "n/a"
@@ -125,7 +125,7 @@ def _tumour(model: Figures) -> str:
     if not figure["n"]:
         return "n/a"
     volumes = sum(patient["volumes"] for patient in model["patients"])
-    return f"{_spread(figure)}, missed in {model['missed']} of {volumes} volumes"
+    return f"{spread(figure)}, missed in {model['missed']} of {volumes} volumes"
 
 
 def _found(model: Figures) -> str:
@@ -138,7 +138,7 @@ def _unseen_cell(unseen: Sequence[Figures]) -> str:
         if one["label"] == "liver":
             value = one.get("everybody", one.get("mean"))
             whose = "trained on all" if "everybody" in one else f"mean of {_networks(one)}"
-            cells.append(f"{one['case']} {_figure(value)} ({whose})")
+            cells.append(f"{one['case']} {figure(value)} ({whose})")
     return "<br>".join(cells) or "not scored"
 
 
@@ -179,8 +179,8 @@ def _lesion_table(models: Sequence[Figures]) -> str:
         [
             f"`{m['model']}`",
             _found(m),
-            _spread(m["lesion_sensitivity"]),
-            _spread(m["false_positives"]),
+            spread(m["lesion_sensitivity"]),
+            spread(m["false_positives"]),
             str(m["missed"]),
             str(m["false_alarms"]),
         ]
@@ -192,7 +192,7 @@ def _lesion_table(models: Sequence[Figures]) -> str:
 
 def _patient_tables(models: Sequence[Figures]) -> list[str]:
     """Patients and phantoms apart: they have nothing to do with each other."""
-    kinds = [[m for m in models if _on_phantoms(m) == phantoms and m["patients"]] for phantoms in (False, True)]
+    kinds = [[m for m in models if on_phantoms(m) == phantoms and m["patients"]] for phantoms in (False, True)]
     return [_patient_table(kind) for kind in kinds if kind] or ["No patient has been scored."]
 
 
@@ -205,22 +205,23 @@ def _patient_table(models: Sequence[Figures]) -> str:
     return table(["model", *names], lines)
 
 
-def _on_phantoms(model: Figures) -> bool:
+def on_phantoms(model: Figures) -> bool:
+    """Whether it never saw a patient."""
     return bool(model["sources"] == ["phantom"])
 
 
 def _patient(patient: Figures | None) -> str:
     if patient is None:
         return ""
-    return f"{_figure(patient['liver_dice'])} / {_figure(patient.get('tumour_dice'))}"
+    return f"{figure(patient['liver_dice'])} / {figure(patient.get('tumour_dice'))}"
 
 
 def _over_networks(one: Figures) -> str:
     """Mean over the folds' networks, with the lowest and the highest where there are several."""
     if not one["networks"]:
         return "n/a"
-    ends = f" ({_figure(one.get('lowest'))} to {_figure(one.get('highest'))})" if one["networks"] > 1 else ""
-    return f"{_figure(one.get('mean'))}{ends}, {_networks(one)}"
+    ends = f" ({figure(one.get('lowest'))} to {figure(one.get('highest'))})" if one["networks"] > 1 else ""
+    return f"{figure(one.get('mean'))}{ends}, {_networks(one)}"
 
 
 def _unseen_section(models: Sequence[Figures]) -> list[str]:
@@ -230,7 +231,7 @@ def _unseen_section(models: Sequence[Figures]) -> list[str]:
             one["case"],
             one["label"],
             _over_networks(one),
-            _figure(one.get("everybody")),
+            figure(one.get("everybody")),
             "n/a" if one["predicted_ml"] is None else f"{one['predicted_ml']:.0f}",
             ", ".join(one["state"]),
         ]
@@ -292,8 +293,8 @@ def _study_table(variants: Sequence[Figures]) -> str:
             lines.append([*cells, NOT_RUN, *[""] * 7])
             continue
         found = one.get("against_first", {})
-        cells += [_spread(one["liver_dice"]), _tumour(one), _found(one)]
-        cells += [_spread(one["false_positives"])]
+        cells += [spread(one["liver_dice"]), _tumour(one), _found(one)]
+        cells += [spread(one["false_positives"])]
         cells += [_difference(found.get(name)) for name in ("liver_dice", "tumour_dice")]
         lines.append([*cells, _pooled(one["pooled"]), _unseen_cell(one["unseen"])])
     return table(header, lines)
@@ -310,12 +311,13 @@ def _difference(found: Figures | None) -> str:
 
 def _pooled(pooled: Figures) -> str:
     if pooled["object_dice"] is not None:
-        return f"{_figure(pooled['object_dice'])} (object)"
-    return f"{_figure(pooled['liver_dice'])} / {_figure(pooled['tumour_dice'])}"
+        return f"{figure(pooled['object_dice'])} (object)"
+    return f"{figure(pooled['liver_dice'])} / {figure(pooled['tumour_dice'])}"
 
 
-def _figure(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
+def figure(value: float | None) -> str:
+    """Three decimals; what is not there is said."""
+    return "n/a" if value is None or value != value else f"{value:.3f}"
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
