@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import torch
 from accelerate import Accelerator
 
 from livdemo.errors import InputError
-from livdemo.predictor import Predictor, pick_device
+from livdemo.predictor import Inference, Predictor, pick_device
 from train.fold_scores import fold_network, held_out_scans, per_patient, score_unseen, score_volumes
 from train.loop import Training, train
 from train.plan import HOUSE
@@ -100,7 +101,7 @@ def reproduce(asked: argparse.Namespace) -> int:
     planned, impossible = plan_runs(settings)
     _adopt(planned, asked.adopt, settings.out)
     folders = adopted_folders(settings.out)
-    planned = [one.in_folder(Path(folders[one.key])) if one.key in folders else one for one in planned]
+    planned = [one.placed(folders) for one in planned]
     rows = {who(row): row for row in read_rows(asked.log)}
     todo = [one for one in planned if not _is_done(one, rows.get(one.who), asked.unseen)]
     estimates = Estimates(settings.out / "estimates.json", read_rows(asked.log), device)
@@ -214,14 +215,20 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
     train(one.run, resume=True)
     history = read_history(one.run.out)
     checkpoint, network = fold_network(one.run, one.variant.largest_component)
+    inference, liver = one.inference, None
+    if one.first_stage is not None:
+        train(one.first_stage.run, resume=True)
+        found, liver = fold_network(one.first_stage.run)
+        inference = replace(inference, liver=found)
     volumes: list[dict[str, Any]] = []
     if scans := held_out_scans(one.run, one.scans):
-        volumes = score_volumes(Predictor(checkpoint, device, one.inference, network), scans)
+        volumes = score_volumes(Predictor(checkpoint, device, inference, network, liver), scans)
     scored = None
     if unseen is not None:
         ct = (one.run.slices.modality == "CT").all()
-        scored = score_unseen(checkpoint, network, unseen, one.inference, device) if ct else []
-    return _row(one, history, volumes, scored, device, adopted, checkpoint.parameters)
+        networks = {checkpoint.model: network} | ({"unet_liver": liver} if liver else {})
+        scored = score_unseen(checkpoint, networks, unseen, inference, device) if ct else []
+    return _row(one, history, volumes, scored, device, adopted, checkpoint.parameters, inference)
 
 
 def _row(
@@ -232,6 +239,7 @@ def _row(
     device: str,
     adopted: bool,
     parameters: int,
+    inference: Inference,
 ) -> Row:
     described = one.described
     best = described["plan"]["keep"] == "best"
@@ -244,7 +252,7 @@ def _row(
         "plan": described["plan"],
         "size": described["size"],
         "preprocessing": one.run.spec.preprocessing[one.run.preset].describe(),
-        "inference": one.inference.describe() or "plain",
+        "inference": inference.describe() or "plain",
         "largest_component": one.variant.largest_component,
         "seed": one.run.seed,
         "sources": described["sources"],
