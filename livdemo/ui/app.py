@@ -1,5 +1,5 @@
 """The page: one case, and two places to look at it: Learn, five steps beside a viewer, and Compare (compare.py).
-Two more places need no case: Results (results.py).
+Two more need no case: Models (models.py) and Results (results.py).
 
 build_app() puts it together; handlers of the case and of Learn come after.
 
@@ -28,6 +28,7 @@ from livdemo.report import write_report
 from livdemo.ui import built_in
 from livdemo.ui.compare import compare_place
 from livdemo.ui.messages import alert, status_html
+from livdemo.ui.models import models_place
 from livdemo.ui.results import results_place
 from livdemo.ui.scores import NO_RESULT, cards_html, slice_curve, table_html
 from livdemo.ui.session import Session, close_session, open_session
@@ -102,6 +103,8 @@ def build_app() -> gr.Blocks:
                         score = _score_panel()
             with gr.Tab("Compare", id="compare", render_children=True, elem_id="compare") as compare_tab:
                 wall = compare_place(compare_tab, session)
+            with gr.Tab("Models", id="models", render_children=True, elem_id="models") as models_tab:
+                models_place(models_tab)
             with gr.Tab("Results", id="results", render_children=True, elem_id="results") as results_tab:
                 results_place(results_tab)
 

@@ -82,17 +82,26 @@ CHANGE = (
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row], first: str = "Model") -> str:
-    """The table, and under it what each head means; heads that mean the same are told together."""
-    heads = "".join(_column_head(one) for one in columns)
-    body = "".join(f"<tr><th scope='row'>{row.head}</th>{_cells(columns, row.cells)}</tr>" for row in rows)
+    """The table, and under it what each head means."""
+    return bare_table(columns, rows, first) + meanings(columns)
+
+
+def meanings(columns: Sequence[Column]) -> str:
+    """What each head means, folded; heads that mean the same are told together."""
     alike: dict[str, list[str]] = {}
     for one in columns:
         alike.setdefault(one.meaning, []).append(one.title)
-    meanings = definitions((", ".join(titles), meaning) for meaning, titles in alike.items())
+    return definitions((", ".join(titles), meaning) for meaning, titles in alike.items())
+
+
+def bare_table(columns: Sequence[Column], rows: Sequence[Row], first: str) -> str:
+    """The table alone; its heads tell their meaning to those who hover."""
+    heads = "".join(_column_head(one) for one in columns)
+    body = "".join(f"<tr><th scope='row'>{row.head}</th>{_cells(columns, row.cells)}</tr>" for row in rows)
     return (
-        f"<div class='wide' role='region' tabindex='0' aria-label='{escape(first)} by {escape(columns[0].title)} and "
+        f"<div class='wide' role='group' tabindex='0' aria-label='{escape(first)} by {escape(columns[0].title)} and "
         f"more'><table class='figures told'><thead><tr><th scope='col'>{escape(first)}</th>{heads}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>{meanings}"
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
