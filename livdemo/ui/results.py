@@ -52,7 +52,7 @@ READING = (
      "It shows what was claimed and cannot be compared with our figures."),
     ("Cross-validated", "The network is trained on some patients and scored on the others, in turn, so that each "
      "patient is scored by a network that has not seen it."),
-    ("95 % interval", "Where the mean would lie in 95 of 100 draws of such patients (bootstrap). At six patients such "
+    ("95 % interval", "Where the mean lies in 95 of 100 redraws of these patients (bootstrap). At six patients such "
      "intervals are narrower than they claim; below three there is none."),
     ("Misses", "A tumour that was missed altogether counts with Dice 0, stays in the mean and is counted."),
     ("Order", "Models stand in the order of the list, not by score. A paired test says below whether any two differ."),

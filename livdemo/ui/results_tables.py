@@ -60,12 +60,12 @@ REPORTED = Column(
 )
 UNSEEN = Column(
     "Unseen, liver ↑",
-    "Dice of the liver on whole volumes of other hospitals, which nobody trained on: of the network trained on all "
+    "Dice of the liver on whole volumes that no network was trained on: of the network trained on all "
     "patients, or the mean over the folds' networks.",
     wide=True,
 )
-SIZE = Column("Parameters", "Numbers that training sets, in the classroom preset that ran.")
-SPEED = Column("Seconds a slice ↓", "Time to label one slice on the machine named below, mean over the scored volumes.")
+SIZE = Column("Parameters", "Numbers that training sets, in the preset that ran.")
+SPEED = Column("Seconds a slice ↓", "Time to label one slice on the machine named below, over all scored slices.")
 TRAINED = Column("Trained on", "Slices of the training side of a fold, and their data sets.", wide=True)
 FOUND = Column(
     "Lesions found ↑",
