@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from livdemo.checkpoints import Checkpoint, read_manifest, write_manifest
-from train.results_page import figure, on_phantoms, spread, table
+from livdemo.results import figure, found_of, on_phantoms
+from train.results_page import spread, table
 
 Figures = dict[str, Any]
 BEGIN, END = "<!-- by python -m train.results -->", "<!-- end -->"
@@ -66,8 +67,7 @@ def section(model: Figures) -> list[str]:
     header = ["patient", "liver Dice", "tumour Dice", "lesions found", "false positives a volume"]
     rows = [_patient(one) for one in model["patients"]]
     mean = ["mean (95 % interval)", spread(model["liver_dice"]), spread(model["tumour_dice"])]
-    found = f"{model['lesions_found']} of {model['lesions']}" if model["lesions"] else "n/a"
-    rows.append([*mean, found, spread(model["false_positives"])])
+    rows.append([*mean, found_of(model), spread(model["false_positives"])])
     return [*lines, HOW + whom, "", table(header, rows), "", *_strangers(model)]
 
 

@@ -27,11 +27,11 @@ from accelerate import Accelerator
 
 from livdemo.errors import InputError
 from livdemo.predictor import Inference, Predictor, pick_device
+from livdemo.results import figure
 from train.fold_scores import fold_network, held_out_scans, per_patient, score_unseen, score_volumes
 from train.loop import Training, train
 from train.plan import HOUSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
-from train.results_page import figure
 from train.run import History, commit, read_described, read_history
 from train.run_log import Row, append_row, latest, read_rows, who
 
