@@ -138,6 +138,11 @@ STUDIES = (
         tuple(Variant("unet64", loss, plan={"loss": loss}) for loss in LOSSES),
     ),
     Study(
+        "batch size",
+        "The same number of slices in half as many steps?",
+        (Variant("unet64", "4 items"), Variant("unet64", "8 items", plan={"batch_size": 8})),
+    ),
+    Study(
         "encoder",
         "Does DTAN's frozen encoder know anything?",
         (
