@@ -20,6 +20,7 @@ from livdemo.rescoring import HIGHEST_THRESHOLD, LOWEST_THRESHOLD
 from livdemo.ui.bench import bench_panel, clear_bench
 from livdemo.ui.built_in import keep_result, kept_result
 from livdemo.ui.choices import known_names, model_choices, ready_to_run
+from livdemo.ui.deep_link import link_button
 from livdemo.ui.look import clear_look, look_panel
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
@@ -108,6 +109,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
         gr.Markdown("A mask per model on the CT's grid, all figures as CSV and JSON, and one page that opens offline.")
         write = gr.Button("Write the files", elem_id="wall-write", scale=0, min_width=160)
         files = gr.File(label="Files", visible=False, elem_id="wall-files")
+        link = link_button(elem_id="wall-link")
 
     asked = [*chosen, *sliders, plotted]
     shown = [standing, viewer, strip, scores, lesions, tissues, plot]
@@ -142,6 +144,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     write.click(write_files, [session, standing], [files, message], **_QUIET)
     components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *benched, *maps, files]}
     components |= {"enter_inputs": enter_inputs, "enter_outputs": enter_outputs}
+    components |= {"place": place, "models": chosen[0], "untrained": chosen[1], "link": link}
     return Place(components, (ran, *fed, looked))
 
 
@@ -169,6 +172,17 @@ def _model_panel() -> list[Any]:
     # Rendered further below, where those who want it look for it.
     untrained = gr.CheckboxGroup(others, value=[], label="Untrained models", show_label=False, render=False)
     return [models, untrained, extras]
+
+
+def tick_models(names: Sequence[str] | None) -> list[Any]:
+    """Trained and untrained models with exactly these ticked; None leaves them as they are."""
+    if names is None:
+        return [gr.skip(), gr.skip()]
+    choices = model_choices()
+    return [
+        gr.CheckboxGroup(value=[one.name for one in choices if one.name in names and one.trained is trained])
+        for trained in (True, False)
+    ]
 
 
 def _first_sliders() -> tuple[Any, ...]:
@@ -286,7 +300,7 @@ def _view(
     standing = arrange(case, session.results, asked.chosen, asked.extras, asked.adjustment, before)
     titles = {choice.name: choice.title for choice in model_choices() if choice.name in asked.chosen}
     panes = panes_of(case, titles, standing, failed or {})
-    value = viewer_value(case.volume, panes, session.folder, linked=True)
+    value = viewer_value(case.volume, panes, session.folder, session.first_slice, session.first_window, linked=True)
     key = value["volume"]["key"]
     entries = standing.entries
     return [
