@@ -6,8 +6,6 @@ Handlers are public functions of the web server (anybody can call them), so each
 """
 
 import html
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -26,14 +24,15 @@ from livdemo.intensity import NAMED_WINDOWS, Equalisation, Preprocessing
 from livdemo.predictor import PLAIN, Assembly, decision_rule, named_inference
 from livdemo.report import write_report
 from livdemo.ui import built_in
+from livdemo.ui.api import compare_endpoint
 from livdemo.ui.compare import compare_place, tick_models
 from livdemo.ui.deep_link import NO_LINK, PLACES, Link, link_button, link_value, on_press, read_link
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.scores import NO_RESULT, cards_html, slice_curve, table_html
 from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.steps import steps_html
+from livdemo.ui.upload import read_upload
 from livdemo.ui.viewer import Pane, ct_viewer, parse_slice, viewer_value
-from livdemo.volume import read_label_map, read_volume
 
 FIRST_CASE = "phantom"
 MESSAGE = 4  # where _opened() and _refused() have what is said about the case
@@ -178,6 +177,7 @@ def build_app() -> gr.Blocks:
             api_visibility="private",
         )
         wall.follow(uploaded)
+        compare_endpoint()
     return app
 
 
@@ -320,25 +320,10 @@ def open_upload(
 ) -> list[Any]:
     """The visitor's own CT; on any error the case that was open stays open."""
     try:
-        case = _read_upload(ct, reference, resample)
+        case = read_upload(ct, reference, resample)
     except InputError as error:
         return [*_refused(error, session), gr.skip()]
     return [*_opened(case, session, window, equalisation), gr.Dropdown(value=None)]
-
-
-def _read_upload(ct: list[str] | None, reference: str | None, resample: bool) -> Case:
-    if not ct:
-        raise InputError("No CT was chosen: drop a file into the field above, then press Open.")
-    if len(ct) == 1:
-        volume = read_volume(ct[0])
-    else:  # the files of one DICOM series; gradio keeps each in a folder of its own
-        with tempfile.TemporaryDirectory() as folder:
-            for number, path in enumerate(ct):
-                shutil.copyfile(path, Path(folder) / f"{number:05d} {Path(path).name}")
-            volume = read_volume(folder)
-    label_map = None if reference is None else read_label_map(reference, volume, resample=resample)
-    name = Path(ct[0]).name.split(".")[0]
-    return Case(name, volume, label_map, "your upload", "yours", "")
 
 
 def _opened(

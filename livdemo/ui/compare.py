@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from livdemo.cases import Case
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
 from livdemo.report import write_report
@@ -367,7 +368,7 @@ def run_wall(session: Session | None, standing: Standing | None, *controls: obje
             *_busy(),
         ]
         try:
-            for event in _run_one(session, name):
+            for event in run_one(session.case, name, session.built_in):
                 if isinstance(event, Result):
                     session = session.with_results({name: event})
                 else:
@@ -388,18 +389,18 @@ def _busy() -> list[Any]:
     return [gr.Button(interactive=False), gr.Button(interactive=True), gr.skip()]
 
 
-def _run_one(session: Session, name: str) -> Iterator[Progress | Result]:
+def run_one(case: Case, name: str, built_in: bool) -> Iterator[Progress | Result]:
     """Progress now and then, at the end the result; a built-in case's result is kept for the next visitor."""
-    kept = kept_result(session.case.name, name) if session.built_in else None
+    kept = kept_result(case.name, name) if built_in else None
     if kept is not None:
         yield kept
         return
     checkpoint, networks = ready_to_run(name)
     shown = 0.0
-    for event in compare(session.case, [checkpoint], untrained=networks, quantised=True):
+    for event in compare(case, [checkpoint], untrained=networks, quantised=True):
         if isinstance(event, Result):
-            if session.built_in:
-                keep_result(session.case, event)
+            if built_in:
+                keep_result(case, event)
             yield event
         elif time.monotonic() - shown > SECONDS_BETWEEN_PICTURES:
             shown = time.monotonic()
