@@ -23,6 +23,7 @@ from livdemo.report import write_report
 from livdemo.ui.built_in import is_kept, open_case
 from livdemo.ui.choices import ready_to_run, refuse_unknown
 from livdemo.ui.compare import run_one
+from livdemo.ui.line import IN_LINE
 from livdemo.ui.upload import read_upload
 
 SECONDS_BETWEEN_UPDATES = 1.0
@@ -45,8 +46,7 @@ def compare_endpoint() -> None:
         outputs,
         api_name="compare",
         api_visibility="public",
-        concurrency_limit=1,
-        concurrency_id="inference",
+        **IN_LINE,
     )
 
 

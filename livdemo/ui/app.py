@@ -25,8 +25,9 @@ from livdemo.predictor import PLAIN, Assembly, decision_rule, named_inference
 from livdemo.report import write_report
 from livdemo.ui import built_in
 from livdemo.ui.api import compare_endpoint
-from livdemo.ui.compare import compare_place, tick_models
+from livdemo.ui.compare import compare_place, tick_models, waiting
 from livdemo.ui.deep_link import NO_LINK, PLACES, Link, link_button, link_value, on_press, read_link
+from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.scores import NO_RESULT, cards_html, slice_curve, table_html
 from livdemo.ui.session import Session, close_session, open_session
@@ -124,7 +125,15 @@ def build_app() -> gr.Blocks:
                 api_visibility="private",
             )
         segment["model"].input(model_html, segment["model"], segment["about"], api_visibility="private")
-        running = segment["run"].click(
+        pressed = segment["run"].click(
+            waiting,
+            None,
+            [segment["status"], segment["run"], segment["cancel"], message],
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        running = pressed.then(
             run_model,
             [session, slice_index, segment["model"], segment["inference"]],
             [
@@ -132,15 +141,15 @@ def build_app() -> gr.Blocks:
                 *(score["cards"], score["table"], score["curve"], score["files"]),
             ],
             show_progress="hidden",
-            concurrency_limit=1,
-            concurrency_id="inference",
             api_visibility="private",
+            **IN_LINE,
         )
+        told = tell_line(pressed.then, running, segment["status"])
         segment["cancel"].click(
             cancelled,
             None,
             [segment["status"], segment["run"], segment["cancel"]],
-            cancels=[running],
+            cancels=[running, told],
             queue=False,
             show_progress="hidden",
             api_visibility="private",
@@ -148,7 +157,7 @@ def build_app() -> gr.Blocks:
         opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
         opened += [segment["run"], segment["cancel"], score["cards"], score["table"], score["curve"], score["files"]]
         opened += [link]
-        old_runs = [running, *wall.running]  # they would go on and bring the old case back onto the screen
+        old_runs = [running, told, *wall.running]  # they would go on and bring the old case back onto the screen
         opening = case.input(
             open_case,
             [case, session, *asked],

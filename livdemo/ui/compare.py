@@ -22,6 +22,7 @@ from livdemo.ui.bench import bench_panel, clear_bench
 from livdemo.ui.built_in import keep_result, kept_result
 from livdemo.ui.choices import known_names, model_choices, ready_to_run
 from livdemo.ui.deep_link import link_button
+from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.look import clear_look, look_panel
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
@@ -116,16 +117,11 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     shown = [standing, viewer, strip, scores, lesions, tissues, plot]
     view_inputs, enter_inputs = [session, standing, *asked], [place, session, standing, *asked]
     enter_outputs = [session, *shown]
-    ran = run.click(waiting, None, [status, run, cancel, message], queue=False, **_QUIET).then(
-        run_wall,
-        view_inputs,
-        [session, *shown, status, run, cancel, message],
-        concurrency_limit=1,
-        concurrency_id="inference",
-        **_QUIET,
-    )
+    pressed = run.click(waiting, None, [status, run, cancel, message], queue=False, **_QUIET)
+    ran = pressed.then(run_wall, view_inputs, [session, *shown, status, run, cancel, message], **IN_LINE, **_QUIET)
+    told = tell_line(pressed.then, ran, status)
     ran.then(show_wall, view_inputs, shown, **_QUIET)  # the choices may have changed since the press of Run
-    cancel.click(cancelled, None, [status, run, cancel], cancels=[ran], queue=False, **_QUIET)
+    cancel.click(cancelled, None, [status, run, cancel], cancels=[ran, told], queue=False, **_QUIET)
     tab.select(lambda: "compare", None, place, queue=False, **_QUIET).then(
         enter_wall, enter_inputs, enter_outputs, **_QUIET
     )
@@ -146,7 +142,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *benched, *maps, files]}
     components |= {"enter_inputs": enter_inputs, "enter_outputs": enter_outputs}
     components |= {"place": place, "models": chosen[0], "untrained": chosen[1], "link": link}
-    return Place(components, (ran, *fed, looked))
+    return Place(components, (ran, told, *fed, *looked))
 
 
 def _model_panel() -> list[Any]:
