@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from benchmarks.wall_visitors import scrub
 from livdemo.comparison import compare
 from livdemo.ui import compare as place
 from tests.e2e.conftest import PATIENCE_MS
@@ -109,3 +110,16 @@ def test_who_waits_can_leave_the_line(two_models: str, open_page: Callable[..., 
     for page, status, run in ((second, "#wall-status", "#wall-run"), (third, "#status", "#run")):
         expect(page.locator(status)).to_contain_text("Cancelled")
         expect(page.locator(run)).to_be_enabled()
+
+
+def test_three_visitors_step_through_slices_without_a_request(two_models: str, open_page: Callable[..., Page]) -> None:
+    """The small version of benchmarks/wall_visitors.py."""
+    pages = [open_page(f"{two_models}?place=compare", viewport={"width": 800, "height": 600}) for _ in range(3)]
+    for page in pages:
+        page.locator(f'{VIEWER}[data-ready="1"]').wait_for()
+    pages[0].wait_for_timeout(1000)  # what the page asks for when it opens
+    before = [page.locator(VIEWER).get_attribute("data-slice") for page in pages]
+    done = scrub(pages, steps=10)
+    assert done.requests == []
+    assert len(done.step_ms) == 30
+    assert all(page.locator(VIEWER).get_attribute("data-slice") != at for page, at in zip(pages, before, strict=True))
