@@ -42,13 +42,14 @@ def line_text(before: int) -> str:
 def tell_line(starts: Callable[..., Any], ran: Any, status: gr.HTML) -> Any:
     """Say in `status` how many runs come before the event `ran`, from the event `starts` on. Returns its event."""
 
-    async def tell(request: gr.Request) -> AsyncIterator[str]:
+    async def tell(request: gr.Request) -> AsyncIterator[Any]:
         assert request.request is not None  # it came through the queue
         queue, visitor = request.request.app.get_blocks()._queue, request.session_hash or ""
         began, told, seen = time.monotonic(), 0, False
         while True:
             before = runs_before(queue, visitor, ran["id"])
             if before is None and (seen or time.monotonic() - began > SECONDS_TO_JOIN):
+                yield gr.skip()  # gradio sends a generator's last value once more, perhaps over the run's first words
                 return
             seen = seen or before is not None
             if before and before != told:
