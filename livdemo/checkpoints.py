@@ -47,7 +47,7 @@ class Checkpoint:
     largest_component: bool  # keep only the largest connected liver of the volume
     trained_on: str  # one sentence: data, patients, split
     weak: str  # what these weights cannot do, one sentence for header, table and exports; "" if nothing
-    validation: dict[str, float]  # Dice on the held-out patients
+    validation: dict[str, float]  # Dice on held-out patients; of weights trained on everybody, the cross-validated mean
     seed: int
     commit: str  # of the code that trained it
     licence: str  # of the weights
@@ -56,6 +56,7 @@ class Checkpoint:
     sequence: int = 1  # slices that a "slice sequence" network sees at once
     depth: int = 1  # slices of a block of a "3D" or "phases" network
     phases: tuple[str, ...] = ()  # contrast phases that a "phases" network reads, in the order of time
+    run: str = ""  # key of the run in the log of results whose figures speak for it
 
     def to_row(self) -> dict[str, Any]:
         """Plain values for manifest.json."""

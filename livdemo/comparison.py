@@ -95,14 +95,15 @@ def compare(
 
     curves: keep the probabilities, 6 bytes a voxel, and work out precision against recall from them.
     quantised: keep them as bytes of the box around the liver, for other rules without another run (rescoring.py).
-    untrained: networks by model name for rows of the list that have no file (livdemo/models/untrained.py).
+    untrained: networks by model name for rows that have no file (livdemo/models/untrained.py), a cascade's too.
     """
     total = len(checkpoints) * len(case.volume.hu) * inference.passes
     began = time.perf_counter()
     done = 0
     phases: Mapping[str, Volume] | None = None
+    liver = untrained.get(inference.liver.model) if inference.liver else None
     for checkpoint in checkpoints:
-        predictor = Predictor(checkpoint, device, inference, untrained.get(checkpoint.model))
+        predictor = Predictor(checkpoint, device, inference, untrained.get(checkpoint.model), liver)
         if checkpoint.phases and phases is None and case.load_phases is not None:
             phases = case.load_phases()
         assembly = Assembly(predictor, case.volume, curves, quantised)

@@ -113,8 +113,9 @@ class Predictor:
         device: str = "auto",
         inference: Inference = PLAIN,
         network: torch.nn.Module | None = None,
+        liver_network: torch.nn.Module | None = None,
     ) -> None:
-        """Load the checkpoint's file, or take `network`, an untrained model that has none."""
+        """Load the checkpoint's file, or take `network`, a model that has none; the cascade's liver likewise."""
         if len(inference.scales) > 1 and checkpoint.input_kind != "slice":
             raise InputError(f"{checkpoint.model} reads {checkpoint.input_kind} input: several scales are for slices.")
         if inference.liver and "tumour" not in checkpoint.labels:
@@ -123,7 +124,7 @@ class Predictor:
         self.device = pick_device(device)
         self.inference = inference
         self._model = load_model(checkpoint.sha256, self.device) if network is None else network.to(self.device).eval()
-        self._first_stage = Predictor(inference.liver, device) if inference.liver else None
+        self._first_stage = Predictor(inference.liver, device, network=liver_network) if inference.liver else None
 
     def stream(self, volume: Volume, phases: Mapping[str, Volume] | None = None) -> Iterator[FinishedSlice]:
         """Yield each slice as it is finished, from the feet up; closing the generator cancels the rest.

@@ -9,8 +9,9 @@ import pytest
 from tests.conftest import REPOSITORY
 
 SOURCES = sorted([*REPOSITORY.glob("livdemo/**/*.py"), *REPOSITORY.glob("train/**/*.py"), REPOSITORY / "app.py"])
+MODEL_CARDS = ("livdemo.ui.models", "livdemo.ui.model_cards")
 NO_TORCH = ("intensity", "metrics", "overlay", "phantom", "volume", "cases", "errors", "report")
-NO_TORCH += ("rescoring", "consensus", "mesh", "agreement")
+NO_TORCH += ("rescoring", "consensus", "mesh", "agreement", "results")
 
 
 def _module(path: Path) -> str:
@@ -45,7 +46,7 @@ def test_who_may_import_whom(path: Path) -> None:
         assert not _reaches(names, "train"), "livdemo never imports train"
     if module.split(".")[1:2] and module.split(".")[1] in NO_TORCH and module.startswith("livdemo"):
         assert not _reaches(names, "torch"), "pure array code needs no torch"
-    lists_models = module in ("livdemo.cli", "livdemo.ui.choices") or module.startswith("livdemo.models")
+    lists_models = module in ("livdemo.cli", "livdemo.ui.choices", *MODEL_CARDS) or module.startswith("livdemo.models")
     if module.startswith("livdemo") and not lists_models:
         assert not _reaches(names, "livdemo.models"), "the file and the manifest are enough to run a model"
 

@@ -7,14 +7,15 @@ ablations --studies NAME` runs it, and `python -m train.results` prints it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from torch import nn
 
 from livdemo.intensity import Window
 from livdemo.models import Preset
-from livdemo.models.dtan import DTAN
 from livdemo.predictor import S3_SCALES
+from train.network_variants import aspp_with, fine_tuned_dtan, sfan_without
 
 # ct: with or without liver-free phantom slices, as the whole protocol has it
 Data = Literal["ct", "ct without liver-free", "ct with liver-free", "mr", "kvasir", "phases"]
@@ -34,6 +35,7 @@ class Variant:
     sides: Sides = "folds"
     scales: tuple[float, ...] = (1.0,)  # of the inference
     largest_component: bool = True  # of the inference
+    cascade: bool = False  # of the inference: the same fold's unet_liver says where to look
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,6 @@ class Study:
     question: str
     variants: tuple[Variant, ...]
     note: str = ""
-
-
-def _fine_tuned(preset: Preset) -> nn.Module:
-    """DTAN whose encoder goes on learning with the head."""
-    network = DTAN() if preset == "paper" else DTAN(in_channels=1, width=16, layers=(2, 2, 2, 2))
-    network.freeze(False)
-    return network
 
 
 S4_WINDOW, S3_WINDOW, LIVER_WINDOW = Window(0, 250), Window(50, 250), Window(30, 150)
@@ -103,6 +98,31 @@ STUDIES = (
         "padding and normalisation as well.",
     ),
     Study(
+        "sfan attention",
+        "What do SFAN's two attentions add?",
+        (
+            Variant("sfan", "SAT and GCA"),
+            Variant("sfan", "without SAT", network=partial(sfan_without, sat=False)),
+            Variant("sfan", "without GCA", network=partial(sfan_without, gca=False)),
+            Variant("sfan", "without both", network=partial(sfan_without, sat=False, gca=False)),
+        ),
+    ),
+    Study(
+        "aspp",
+        "Which dilations should ASPP have, and does it help at all?",
+        (
+            Variant("unet_aspp", "rate 2 (S1)"),
+            Variant("unet_aspp", "rates 2, 4, 6 (its repository)", network=partial(aspp_with, rates=(2, 4, 6))),
+            Variant("unet_aspp", "no ASPP", network=partial(aspp_with, rates=())),
+        ),
+    ),
+    Study(
+        "cascade",
+        "Does it help to look for the liver first? (inference alone)",
+        (Variant("unet64", "one look"), Variant("unet64", "inside the liver that unet_liver found", cascade=True)),
+        "The coarse liver is the same fold's, so it has not seen the patient either.",
+    ),
+    Study(
         "scales",
         "Does SFAN gain from three scales? (inference alone)",
         (Variant("sfan", "one scale"), Variant("sfan", "0.5, 1.0 and 1.5 averaged", scales=S3_SCALES)),
@@ -118,12 +138,17 @@ STUDIES = (
         tuple(Variant("unet64", loss, plan={"loss": loss}) for loss in LOSSES),
     ),
     Study(
+        "batch size",
+        "The same number of slices in half as many steps?",
+        (Variant("unet64", "4 items"), Variant("unet64", "8 items", plan={"batch_size": 8})),
+    ),
+    Study(
         "encoder",
         "Does DTAN's frozen encoder know anything?",
         (
             Variant("dtan", "pretext task, frozen"),
             Variant("dtan", "random, frozen (control)", plan={"pretext_slices": 0}),
-            Variant("dtan", "pretext task, fine-tuned", network=_fine_tuned),
+            Variant("dtan", "pretext task, fine-tuned", network=fine_tuned_dtan),
         ),
     ),
     Study(

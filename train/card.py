@@ -5,6 +5,7 @@ from typing import Any
 from livdemo.checkpoints import Checkpoint
 from livdemo.models import ModelSpec
 from livdemo.predictor import decision_rule
+from train.evidence import NOT_YET, marked
 
 Described = dict[str, Any]  # run.json
 History = list[dict[str, float]]
@@ -167,7 +168,7 @@ def _start(described: Described) -> str:
 
 def _validation(checkpoint: Checkpoint, described: Described) -> list[str]:
     if not checkpoint.validation:
-        return ["## Validation", "", "Nobody was held out, so this run has no figures of its own.", ""]
+        return [marked(["## On patients that the recipe has not seen", "", NOT_YET, ""]), ""]
     names = {
         "liver_dice": "liver Dice, all pixels pooled",
         "liver_dice_per_volume": "liver Dice, mean over volumes",
@@ -202,5 +203,6 @@ def _reported(spec: ModelSpec, checkpoint: Checkpoint) -> list[str]:
         if key in checkpoint.validation
     )
     rows = [f"| the paper | {r.metric} | {r.value} | {r.unit} | {r.data} | {r.note} |" for r in spec.reported]
-    here = f"| here | Dice, pooled | {ours or 'nobody held out'} | fraction | the held-out patients above | |"
+    whose = f"pooled | {ours} | fraction | the held-out patients above" if ours else "above | | fraction | our patients"
+    here = f"| here | Dice, {whose} | |"
     return [*title, "| | metric | value | unit | data | note |", "|---|---|---|---|---|---|", *rows, here, ""]

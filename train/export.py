@@ -12,6 +12,7 @@ import hashlib
 import io
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def export(spec: ModelSpec, run: Path) -> Checkpoint:
+def export(spec: ModelSpec, run: Path, key: str = "") -> Checkpoint:
     """Script the run's weights and write file, golden block, card, curves and manifest row.
+
+    key: the run's in the log of results, if its folds were run too and speak for it (train/evidence.py).
 
     InputError when the folder holds no finished epoch, another model, pictures that livdemo does not show,
     or when the file would be too large. Nothing that was exported before is touched then.
@@ -77,7 +80,7 @@ def export(spec: ModelSpec, run: Path) -> Checkpoint:
     part.write_bytes(content)
     part.replace(folder / f"{spec.name}.ts")
 
-    checkpoint = _checkpoint(spec, described, history, model, content)
+    checkpoint = replace(_checkpoint(spec, described, history, model, content), run=key)
     others = [row for row in read_manifest() if row.model != spec.name]
     write_manifest([*others, checkpoint])
     write_golden(checkpoint)

@@ -4,7 +4,7 @@ Volumes are scored on their own grid, after the way back from the network's; a p
 mean of them, so that nobody counts twice. Spacing is not known in slice collections: everything is in voxels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,11 +133,12 @@ def _mean(rows: Sequence[Figures], key: str) -> float:
 
 
 def score_unseen(
-    checkpoint: Checkpoint, network: nn.Module, folder: Path, inference: Inference, device: str
+    checkpoint: Checkpoint, networks: Mapping[str, nn.Module], folder: Path, inference: Inference, device: str
 ) -> list[Figures]:
     """A row a label of every case of the folder that has a reference (livdemo/cases.py says which layouts).
 
-    InputError as reading a scan does. A network of contrast phases cannot run on one scan: no rows.
+    networks: by model, the cascade's first stage among them. A network of contrast phases cannot run on one scan: no
+    rows. InputError as reading a scan does.
     """
     if checkpoint.phases:
         return []
@@ -146,7 +147,7 @@ def score_unseen(
         if files.reference is None:
             continue
         case = open_files(files)
-        for event in compare(case, [checkpoint], device, inference, {checkpoint.model: network}):
+        for event in compare(case, [checkpoint], device, inference, networks):
             if isinstance(event, Result):
                 rows += [_unseen(case.name, case.volume.spacing_known, event, k) for k in range(len(event.metrics))]
     return rows

@@ -11,7 +11,7 @@ train it once, and a changed plan never meets the weights of the old one.
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -98,6 +98,7 @@ class Planned:
     fold: str
     run: Run
     scans: tuple[Scan, ...]
+    first_stage: "Planned | None" = None  # of a cascade: the coarse liver of the same fold
 
     @property
     def inference(self) -> Inference:
@@ -141,6 +142,12 @@ class Planned:
     def in_folder(self, folder: Path) -> "Planned":
         """The same run in another folder."""
         return replace(self, run=replace(self.run, out=folder))
+
+    def placed(self, folders: Mapping[str, str]) -> "Planned":
+        """With the folders of runs that were made elsewhere, by key."""
+        liver = None if self.first_stage is None else self.first_stage.placed(folders)
+        here = self.in_folder(Path(folders[self.key])) if self.key in folders else self
+        return replace(here, first_stage=liver)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +196,16 @@ def plan_runs(settings: Settings) -> tuple[list[Planned], list[str]]:
             continue
         for fold, split in _sides(variant, spec, material.slices, settings):
             check_split(split, material.slices)
-            plan = _plan(variant, settings)
-            run = Run(spec, settings.preset, plan, material.slices, split, settings.seed, settings.out)
-            one = Planned(settings.series, settings.command(study), study, variant, fold, run, material.scans)
-            planned.append(one.in_folder(settings.out / f"{spec.name}-{one.key}"))
+            planned.append(_planned(study, variant, fold, split, material, settings))
     return planned, impossible
+
+
+def _planned(study: str, variant: Variant, fold: str, split: Split, material: Material, settings: Settings) -> Planned:
+    spec, plan = _spec(variant, settings), _plan(variant, settings)
+    run = Run(spec, settings.preset, plan, material.slices, split, settings.seed, settings.out)
+    liver = _planned(study, Variant("unet_liver"), fold, split, material, settings) if variant.cascade else None
+    one = Planned(settings.series, settings.command(study), study, variant, fold, run, material.scans, liver)
+    return one.in_folder(settings.out / f"{spec.name}-{one.key}")
 
 
 def _variants(settings: Settings) -> Iterator[tuple[str, Variant]]:

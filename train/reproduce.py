@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ import torch
 from accelerate import Accelerator
 
 from livdemo.errors import InputError
-from livdemo.predictor import Predictor, pick_device
+from livdemo.predictor import Inference, Predictor, pick_device
+from livdemo.results import figure
 from train.fold_scores import fold_network, held_out_scans, per_patient, score_unseen, score_volumes
 from train.loop import Training, train
 from train.plan import HOUSE
@@ -98,8 +100,8 @@ def reproduce(asked: argparse.Namespace) -> int:
     settings = _settings(asked)
     planned, impossible = plan_runs(settings)
     _adopt(planned, asked.adopt, settings.out)
-    folders = _adopted(settings.out)
-    planned = [one.in_folder(Path(folders[one.key])) if one.key in folders else one for one in planned]
+    folders = adopted_folders(settings.out)
+    planned = [one.placed(folders) for one in planned]
     rows = {who(row): row for row in read_rows(asked.log)}
     todo = [one for one in planned if not _is_done(one, rows.get(one.who), asked.unseen)]
     estimates = Estimates(settings.out / "estimates.json", read_rows(asked.log), device)
@@ -196,7 +198,7 @@ def _work(queue: Sequence[tuple[float, Planned]], asked: argparse.Namespace, dev
     began, total, over = time.perf_counter(), sum(seconds for seconds, _ in queue), 0.0
     for number, (seconds, one) in enumerate(queue, start=1):
         try:
-            row = finish(one, asked.unseen, device, adopted=one.key in _adopted(asked.out))
+            row = finish(one, asked.unseen, device, adopted=one.key in adopted_folders(asked.out))
             append_row(asked.log, row)
             print(_told(row))
         except InputError as error:
@@ -213,14 +215,20 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
     train(one.run, resume=True)
     history = read_history(one.run.out)
     checkpoint, network = fold_network(one.run, one.variant.largest_component)
+    inference, liver = one.inference, None
+    if one.first_stage is not None:
+        train(one.first_stage.run, resume=True)
+        found, liver = fold_network(one.first_stage.run)
+        inference = replace(inference, liver=found)
     volumes: list[dict[str, Any]] = []
     if scans := held_out_scans(one.run, one.scans):
-        volumes = score_volumes(Predictor(checkpoint, device, one.inference, network), scans)
+        volumes = score_volumes(Predictor(checkpoint, device, inference, network, liver), scans)
     scored = None
     if unseen is not None:
         ct = (one.run.slices.modality == "CT").all()
-        scored = score_unseen(checkpoint, network, unseen, one.inference, device) if ct else []
-    return _row(one, history, volumes, scored, device, adopted, checkpoint.parameters)
+        networks = {checkpoint.model: network} | ({"unet_liver": liver} if liver else {})
+        scored = score_unseen(checkpoint, networks, unseen, inference, device) if ct else []
+    return _row(one, history, volumes, scored, device, adopted, checkpoint.parameters, inference)
 
 
 def _row(
@@ -231,6 +239,7 @@ def _row(
     device: str,
     adopted: bool,
     parameters: int,
+    inference: Inference,
 ) -> Row:
     described = one.described
     best = described["plan"]["keep"] == "best"
@@ -243,7 +252,7 @@ def _row(
         "plan": described["plan"],
         "size": described["size"],
         "preprocessing": one.run.spec.preprocessing[one.run.preset].describe(),
-        "inference": one.inference.describe() or "plain",
+        "inference": inference.describe() or "plain",
         "largest_component": one.variant.largest_component,
         "seed": one.run.seed,
         "sources": described["sources"],
@@ -267,7 +276,7 @@ def _row(
 
 def _adopt(planned: Sequence[Planned], folders: Sequence[Path], out: Path) -> None:
     """Note that these folders hold runs of the plan; InputError where one does not, or is not finished."""
-    noted = _adopted(out)
+    noted = adopted_folders(out)
     for folder in folders:
         there = {key: value for key, value in read_described(folder).items() if key != "versions"}
         one = _same(planned, there, folder)
@@ -309,8 +318,8 @@ def _adopted_file(out: Path) -> Path:
     return out / "adopted.json"
 
 
-def _adopted(out: Path) -> dict[str, str]:
-    """Folder by run key."""
+def adopted_folders(out: Path) -> dict[str, str]:
+    """Folder by run key, of the runs that were made elsewhere."""
     path = _adopted_file(out)
     return json.loads(path.read_text()) if path.exists() else {}
 
@@ -318,15 +327,10 @@ def _adopted(out: Path) -> dict[str, str]:
 def _told(row: Row) -> str:
     """One line about a finished run."""
     patients = "; ".join(
-        f"{p['patient']} liver {_figure(p['liver_dice'])} tumour {_figure(p.get('tumour_dice'))}"
-        for p in row["patients"]
+        f"{p['patient']} liver {figure(p['liver_dice'])} tumour {figure(p.get('tumour_dice'))}" for p in row["patients"]
     )
     name = " ".join(filter(None, (row["study"], row["model"], row["variant"], f"fold {row['fold']}")))
     return f"{name}: {patients or 'nobody scored volume by volume'}; trained for {_hours(row['seconds'])}"
-
-
-def _figure(value: float | None) -> str:
-    return "n/a" if value is None or value != value else f"{value:.3f}"
 
 
 def _hours(seconds: float) -> str:

@@ -1,8 +1,9 @@
-"""python -m train.results: RESULTS.md and results/results.json from the log of finished runs, and from nothing else.
+"""python -m train.results: every figure about training, from the log of finished runs and from nothing else.
 
-The same log gives the same two files to the byte, wherever it is read. results.json holds the tables' figures for the
-app; RESULTS.md is that file in words. Nothing is ranked by hand: models stand in the order of the list, and where a
-paired test over patients separates two of them, a sentence says so.
+RESULTS.md, results/results.json, and what the cards and the manifest of the weights say about held-out patients. The
+same log gives the same files to the byte, wherever it is read. results.json holds the tables' figures for the app;
+RESULTS.md is that file in words. Nothing is ranked by hand: models stand in the order of the list, and where a paired
+test over patients separates two of them, a sentence says so.
 """
 
 import argparse
@@ -12,10 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from livdemo.checkpoints import weights_folder
 from livdemo.errors import InputError
 from livdemo.metrics.statistics import bootstrap_mean, compare_models
 from livdemo.models import ModelSpec, list_models
 from train.ablations import STUDIES, Study
+from train.evidence import refresh
 from train.results_page import page
 from train.run_log import Row, latest, read_rows, without_nan
 
@@ -35,10 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m train.results", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="holds the .jsonl logs; results.json goes there")
+    parser.add_argument("--weights", type=Path, default=weights_folder(), help="whose cards and manifest are renewed")
     parser.add_argument("--page", type=Path, default=PAGE, help="the Markdown page to write")
     asked = parser.parse_args(arguments)
     try:
-        write_results(asked.folder, asked.page)
+        refresh(write_results(asked.folder, asked.page), asked.weights)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -46,9 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def write_results(folder: Path, page_path: Path) -> None:
-    """Read every log of the folder and write both files. InputError for a damaged log, or where nothing can be
-    written."""
+def write_results(folder: Path, page_path: Path) -> dict[str, Any]:
+    """Read every log of the folder, write both files and give their figures.
+
+    InputError for a damaged log, or where nothing can be written.
+    """
     rows = [row for path in sorted(folder.glob("*.jsonl")) for row in read_rows(path)]
     results = tables(rows)
     try:
@@ -58,6 +64,7 @@ def write_results(folder: Path, page_path: Path) -> None:
         page_path.write_text(page(results), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{error.filename} cannot be written ({error.strerror}); name another folder.") from error
+    return results
 
 
 def tables(rows: Sequence[Row]) -> dict[str, Any]:
@@ -150,9 +157,11 @@ def summary(rows: Sequence[Row]) -> Figures:
     return {
         "model": last["model"],
         "folds": [row["fold"] for row in rows],
+        "everybody": next((row["key"] for row in rows if row["fold"] == EVERYBODY), None),
         "leaky": any(row["split"] == "slice" for row in rows),
         "sources": last["sources"],
         "train_slices": [row["slices"]["train"] for row in rows],
+        "tumour_patients": max(len(row["drawn_patients"]["train"]) for row in rows),
         "preprocessing": last["preprocessing"],
         "inference": last["inference"],
         "plan": last["plan"],
@@ -198,7 +207,8 @@ def _unseen(rows: Sequence[Row]) -> list[Figures]:
         line = {"case": case, "label": label, "networks": len(dice)}
         line |= {"mean": sum(dice) / len(dice), "lowest": min(dice), "highest": max(dice)} if dice else {}
         if EVERYBODY in by_fold:
-            line["everybody"] = by_fold[EVERYBODY]["dice"]
+            own = by_fold[EVERYBODY]
+            line |= {"everybody": own["dice"], "everybody_state": own["state"], "everybody_ml": own["volume_ml"]}
         volumes = [one["volume_ml"] for one in by_fold.values() if one["volume_ml"] is not None]
         line["predicted_ml"] = sum(volumes) / len(volumes) if volumes else None
         line["state"] = sorted({one["state"] for one in by_fold.values()})

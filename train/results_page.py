@@ -1,11 +1,27 @@
 """RESULTS.md from the figures of train/results.py: words and tables, no arithmetic."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from livdemo.metrics.statistics import MIN_CASES
-
-Figures = dict[str, Any]
+from livdemo.results import (
+    CASE_NOTES,
+    NOT_RUN,
+    Figures,
+    figure,
+    find_model,
+    found_of,
+    is_fair,
+    made_with,
+    missed_in,
+    on_phantoms,
+    over_networks,
+    plan_in_words,
+    pooled,
+    protocol_title,
+    rankings,
+    study_command,
+    trained_on,
+    unseen_livers,
+)
 
 TOP = """# Results
 
@@ -27,13 +43,6 @@ How to read the tables
 - Models stand in the order of the list, not by score.
 """
 
-NOT_RUN = "not run yet"
-CASE_NOTES = {
-    "chaos": "`chaos` is CHAOS CT of a healthy liver donor: any tumour found there is a false alarm.",
-    "lowres": "`lowres` is a CT of 3 mm voxels without contrast agent; its reference is a model's output, not drawn by "
-    "hand, and says nothing about tumours.",
-}
-
 
 def page(results: Figures) -> str:
     """The whole page, ending with a newline."""
@@ -47,10 +56,9 @@ def _protocols(results: Figures) -> list[str]:
         return ["## The fair table", "No run has finished yet.", _main_table([], reported)]
     parts: list[str] = []
     for one in results["protocols"]:
-        fair = one["series"].startswith("fair")
-        title = "The fair table: the same for all" if fair else "Each as its paper trained it"
-        parts += [f"## {title} ({one['series']})", _how(one, fair), _main_table(one["models"], reported)]
-        parts += [_pairs(one["pairs"])]
+        fair = is_fair(one)
+        parts += [f"## {protocol_title(one)}", _how(one, fair), _main_table(one["models"], reported)]
+        parts += ["\n".join(f"- {line}" for line in rankings(one["pairs"]))]
         parts += ["### Tumours, lesion by lesion", _lesion_table(one["models"])]
         parts += ["### Patient by patient: Dice of liver / tumour", *_patient_tables(one["models"])]
         parts += _unseen_section(one["models"])
@@ -61,48 +69,23 @@ def _protocols(results: Figures) -> list[str]:
 
 def _how(one: Figures, same_plan: bool) -> str:
     """How the figures of a table came about."""
-    lines = [f"`{command}`" for command in one["commands"]]
-    if same_plan:
-        lines.append(f"Plan: {plan_in_words(one['plan'])}.")
-        if one["other_plans"]:
-            lines.append(f"**Another plan than that had: {', '.join(one['other_plans'])}; compare with care.**")
-    lines.append(
-        f"{one['runs']} runs, {one['hours']:.1f} hours of training; {'; '.join(one['devices'])}; torch "
-        f"{', '.join(one['torch'])}; seed {', '.join(map(str, one['seeds']))}; commit {', '.join(one['commits'])}."
-    )
-    return "  \n".join(lines)
-
-
-def plan_in_words(plan: Figures) -> str:
-    """The parts of a plan that decide a result, in one phrase."""
-    slices = "every training slice" if plan["slices_per_epoch"] is None else f"{plan['slices_per_epoch']:,} slices"
-    words = [
-        f"{plan['epochs']} epochs of {slices}",
-        f"batch {plan['batch_size']}",
-        f"{plan['optimiser']} {plan['learning_rate']:g} ({plan['schedule']})",
-        f"loss {plan['loss']}",
-        f"augmentation {plan['augmentation']}",
-        f"tumours painted into {plan['painted']:.0%} of the items" if plan["painted"] else "",
-        "bf16" if plan["bf16"] else "",
-    ]
-    return ", ".join(filter(None, words))
+    return "  \n".join([*(f"`{command}`" for command in one["commands"]), *made_with(one, same_plan)])
 
 
 def _main_table(models: Sequence[Figures], reported: Sequence[Figures]) -> str:
     """One line for each model of the list, run or not."""
-    found = {model["model"]: model for model in models}
     header = ["model", "reported (data, unit)", "liver Dice, cross-validated", "tumour Dice, cross-validated"]
     header += ["unseen volumes, liver Dice", "parameters", "seconds a slice", "trained on"]
     lines = []
     for spec in reported:
-        model = found.get(spec["model"])
+        model = find_model(models, spec["model"])
         cells = [f"{spec['title']} (`{spec['model']}`)", _reported(spec["reported"])]
         if model is None:
             cells += [NOT_RUN, "", "", f"{spec['parameters']:,}", "", ""]
         else:
-            phantoms = " **rendered phantoms, not patients**" if _on_phantoms(model) else ""
-            cells += [_spread(model["liver_dice"]) + phantoms, _tumour(model), _unseen_cell(model["unseen"])]
-            cells += [f"{model['parameters']:,}", _figure(model["seconds_a_slice"]), _trained_on(model)]
+            phantoms = " **rendered phantoms, not patients**" if on_phantoms(model) else ""
+            cells += [spread(model["liver_dice"]) + phantoms, _tumour(model), _unseen_cell(model["unseen"])]
+            cells += [f"{model['parameters']:,}", figure(model["seconds_a_slice"]), trained_on(model)]
         lines.append(cells)
     return table(header, lines)
 
@@ -111,65 +94,21 @@ def _reported(reported: Sequence[Figures]) -> str:
     return "<br>".join(f"{r['metric']} {r['value']} ({r['data']}; {r['unit']})" for r in reported) or "no number"
 
 
-def _spread(figure: Figures) -> str:
+def spread(found: Figures) -> str:
     """Mean (low to high), n; what is not there is said."""
-    if not figure["n"]:
+    if not found["n"]:
         return "n/a"
-    if figure["low"] is None:
-        return f"{figure['mean']:.3f} (n {figure['n']}, too few for an interval)"
-    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}), n {figure['n']}"
+    if found["low"] is None:
+        return f"{found['mean']:.3f} (n {found['n']}, too few for an interval)"
+    return f"{found['mean']:.3f} ({found['low']:.3f} to {found['high']:.3f}), n {found['n']}"
 
 
 def _tumour(model: Figures) -> str:
-    figure = model["tumour_dice"]
-    if not figure["n"]:
-        return "n/a"
-    volumes = sum(patient["volumes"] for patient in model["patients"])
-    return f"{_spread(figure)}, missed in {model['missed']} of {volumes} volumes"
-
-
-def _found(model: Figures) -> str:
-    return f"{model['lesions_found']} of {model['lesions']}" if model["lesions"] else "n/a"
+    return f"{spread(model['tumour_dice'])}, {missed_in(model)}" if model["tumour_dice"]["n"] else "n/a"
 
 
 def _unseen_cell(unseen: Sequence[Figures]) -> str:
-    cells = []
-    for one in unseen:
-        if one["label"] == "liver":
-            value = one.get("everybody", one.get("mean"))
-            whose = "trained on all" if "everybody" in one else f"mean of {_networks(one)}"
-            cells.append(f"{one['case']} {_figure(value)} ({whose})")
-    return "<br>".join(cells) or "not scored"
-
-
-def _networks(unseen: Figures) -> str:
-    return f"{unseen['networks']} network{'' if unseen['networks'] == 1 else 's'}"
-
-
-def _trained_on(model: Figures) -> str:
-    low, high = min(model["train_slices"]), max(model["train_slices"])
-    count = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    leak = " **LEAKY split by slice**" if model["leaky"] else ""
-    return f"{count} slices of {', '.join(model['sources'])}{leak}"
-
-
-def _pairs(pairs: Figures) -> str:
-    """Whether anything may be said about who is better."""
-    lines = []
-    for name, found in pairs.items():
-        label = name.partition("_")[0]
-        if not found["pairs"]:
-            lines.append(f"- {label}: no two models have been scored on the same patients, so nothing is compared.")
-            continue
-        if found["patients"] < MIN_CASES:
-            lines.append(f"- {label}: {found['patients']} patients so far, and no test is made below {MIN_CASES}.")
-            continue
-        about = f"{found['pairs']} pairs of models on the same {found['patients']} patients"
-        apart = "; ".join(f"{a['better']} above {a['worse']} by {a['difference']:.3f}" for a in found["apart"])
-        told = f"it separates {len(found['apart'])}: {apart}" if apart else "it separates none: **no ranking**"
-        left = f" Not in it, for want of a patient: {', '.join(found['left_out'])}." if found["left_out"] else ""
-        lines.append(f"- {label}: of {about}, paired test (Wilcoxon, corrected by Holm): {told}.{left}")
-    return "\n".join(lines)
+    return "<br>".join(f"{dice} ({whose})" for dice, whose in unseen_livers(unseen)) or "not scored"
 
 
 def _lesion_table(models: Sequence[Figures]) -> str:
@@ -178,9 +117,9 @@ def _lesion_table(models: Sequence[Figures]) -> str:
     lines = [
         [
             f"`{m['model']}`",
-            _found(m),
-            _spread(m["lesion_sensitivity"]),
-            _spread(m["false_positives"]),
+            found_of(m),
+            spread(m["lesion_sensitivity"]),
+            spread(m["false_positives"]),
             str(m["missed"]),
             str(m["false_alarms"]),
         ]
@@ -192,7 +131,7 @@ def _lesion_table(models: Sequence[Figures]) -> str:
 
 def _patient_tables(models: Sequence[Figures]) -> list[str]:
     """Patients and phantoms apart: they have nothing to do with each other."""
-    kinds = [[m for m in models if _on_phantoms(m) == phantoms and m["patients"]] for phantoms in (False, True)]
+    kinds = [[m for m in models if on_phantoms(m) == phantoms and m["patients"]] for phantoms in (False, True)]
     return [_patient_table(kind) for kind in kinds if kind] or ["No patient has been scored."]
 
 
@@ -205,22 +144,10 @@ def _patient_table(models: Sequence[Figures]) -> str:
     return table(["model", *names], lines)
 
 
-def _on_phantoms(model: Figures) -> bool:
-    return bool(model["sources"] == ["phantom"])
-
-
 def _patient(patient: Figures | None) -> str:
     if patient is None:
         return ""
-    return f"{_figure(patient['liver_dice'])} / {_figure(patient.get('tumour_dice'))}"
-
-
-def _over_networks(one: Figures) -> str:
-    """Mean over the folds' networks, with the lowest and the highest where there are several."""
-    if not one["networks"]:
-        return "n/a"
-    ends = f" ({_figure(one.get('lowest'))} to {_figure(one.get('highest'))})" if one["networks"] > 1 else ""
-    return f"{_figure(one.get('mean'))}{ends}, {_networks(one)}"
+    return f"{figure(patient['liver_dice'])} / {figure(patient.get('tumour_dice'))}"
 
 
 def _unseen_section(models: Sequence[Figures]) -> list[str]:
@@ -229,8 +156,8 @@ def _unseen_section(models: Sequence[Figures]) -> list[str]:
             f"`{model['model']}`",
             one["case"],
             one["label"],
-            _over_networks(one),
-            _figure(one.get("everybody")),
+            over_networks(one),
+            figure(one.get("everybody")),
             "n/a" if one["predicted_ml"] is None else f"{one['predicted_ml']:.0f}",
             ", ".join(one["state"]),
         ]
@@ -277,8 +204,7 @@ def _studies(studies: Sequence[Figures]) -> list[str]:
             parts += [_how(study, same_plan=False), _study_table(study["variants"])]
         else:
             names = "; ".join(f"{v['variant']} (`{v['model']}`)" for v in study["variants"])
-            command = f'python -m train.reproduce --data DIR --protocol ablations --studies "{study["study"]}"'
-            parts.append(f"{NOT_RUN.capitalize()}: {names}.  \n`{command}`")
+            parts.append(f"{NOT_RUN.capitalize()}: {names}.  \n`{study_command(study)}`")
     return parts
 
 
@@ -292,10 +218,10 @@ def _study_table(variants: Sequence[Figures]) -> str:
             lines.append([*cells, NOT_RUN, *[""] * 7])
             continue
         found = one.get("against_first", {})
-        cells += [_spread(one["liver_dice"]), _tumour(one), _found(one)]
-        cells += [_spread(one["false_positives"])]
+        cells += [spread(one["liver_dice"]), _tumour(one), found_of(one)]
+        cells += [spread(one["false_positives"])]
         cells += [_difference(found.get(name)) for name in ("liver_dice", "tumour_dice")]
-        lines.append([*cells, _pooled(one["pooled"]), _unseen_cell(one["unseen"])])
+        lines.append([*cells, pooled(one["pooled"]), _unseen_cell(one["unseen"])])
     return table(header, lines)
 
 
@@ -306,16 +232,6 @@ def _difference(found: Figures | None) -> str:
         return f"{found['mean']:+.3f} (n {found['n']}, too few for an interval)"
     test = "no test" if found["p"] is None else f"p {found['p']:.2f}"
     return f"{found['mean']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f}), n {found['n']}, {test}"
-
-
-def _pooled(pooled: Figures) -> str:
-    if pooled["object_dice"] is not None:
-        return f"{_figure(pooled['object_dice'])} (object)"
-    return f"{_figure(pooled['liver_dice'])} / {_figure(pooled['tumour_dice'])}"
-
-
-def _figure(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -169,6 +169,7 @@ aunet = register(
         architecture=_aunet,
         recipe=S4_RECIPE,
         reported=(Reported("Dice", "0.852", "fraction", _JEONG, NOT_S4),),
+        equations=("gate: α = σ(ψ(ReLU(W_x x + up(W_g g))));  x̂ = α · x",),
         deviations=_DEVIATIONS,
         explains=GATES,
     )
@@ -189,6 +190,10 @@ aunet_ds = register(
         architecture=_aunet_ds,
         recipe=S4_RECIPE,
         reported=(Reported("Dice", "0.887", "fraction", _JEONG, NOT_S4),),
+        equations=(
+            "gate: α = σ(ψ(ReLU(W_x x + up(W_g g))));  x̂ = α · x",
+            "loss: Σ_l a_l L_l,  a = (1, 1/2, 1/4, 1/8) / 1.875, from fine to coarse",
+        ),
         deviations=(
             *_DEVIATIONS,
             "Weights of the four losses are not stated: 1, 1/2, 1/4, 1/8, divided by their sum.",

@@ -149,6 +149,10 @@ clstm4d = register(
             Reported("Hausdorff distance", "12.84 ± 8.14", "mm", "private DCE-MRI", "From the abstract."),
             Reported("Volume similarity", "0.891 ± 0.080", "fraction", "private DCE-MRI", "From the abstract."),
         ),
+        equations=(
+            "memory: c = σ(f)·c + σ(i)·tanh(g)",
+            "shown: h = σ(o)·tanh(c)",
+        ),
         deviations=(
             "Only the abstract was in reach: widths, normalisation, pooling and kernels are chosen here.",
             "Made for MR with contrast agent; taught on a phantom with four phases, z-score for each phase.",

@@ -122,6 +122,10 @@ dalunet = register(
         architecture=_dalunet,
         recipe=S4_RECIPE,
         reported=(Reported("Dice", "0.899", "fraction", "191 donors, whole liver, 3D (Jeong et al. 2022)", NOT_S4),),
+        equations=(
+            "memory: c = σ(f)·c + σ(i)·tanh(g);  h = σ(o)·tanh(c), upwards and downwards",
+            "x + 1×1 [h_up; h_down]",
+        ),
         deviations=(
             "The original is 3D and its layer table was out of reach: 2.5D with a memory at the bottleneck.",
             "Widths of the memory, five slices and the loss on all of them are chosen here.",

@@ -105,6 +105,7 @@ deeplabv3 = register(
         },
         architecture=_deeplabv3,
         recipe=S3_RECIPE,
+        equations=("span of a kernel of size R with dilation d: d(R − 1) + 1 pixels",),
         deviations=(
             "Rates 6, 12, 18, no multi-grid; the mean branch has no batch normalisation.",
             "S3 segments tumour in a liver crop (2 labels); here 3 labels on the whole slice.",

@@ -232,6 +232,10 @@ dpcnet = register(
             Reported("Dice, liver", "96.0", "%", "LiTS", "From the abstract."),
             Reported("ASSD, liver", "1.636", "mm", "LiTS", "From the abstract."),
         ),
+        equations=(
+            "SpaCor: low + γ·V Aᵀ,  A = softmax(QᵀK / √(C'/2))",
+            "SemCor: high + δ·A v,  A = softmax(q kᵀ / √N)",
+        ),
         deviations=(
             "Only the abstract was in reach: widths, blocks, correlation and fusion are chosen here.",
             "The window 50 ± 125 HU and the size of a block of slices are chosen here.",

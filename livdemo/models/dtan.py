@@ -203,6 +203,10 @@ dtan = register(
                 "A distance has no per cent, and of the three values in the table it is the worst.",
             ),
         ),
+        equations=(
+            "position: p_ij = exp(M_i·K_j) / Σ_j exp(M_i·K_j);  F_i = α Σ_j p_ij D_j + L_i",
+            "channel: X = softmax(max E − E),  E = L Lᵀ;  F_j = β Σ_i x_ji L_i + L_j",
+        ),
         deviations=(
             "Depth, query maps, loss, optimiser and data are not stated: ResNet-50, C/8, the rest as DANet.",
             "Equations 3 to 7 are repaired; 8 to 10 are text classification and left out.",

@@ -210,6 +210,10 @@ ltnet_full = register(
             data="never trained by the paper",
             note="Chosen here: Adam 1e-3 from scratch, data and schedule of LT-Net as trained.",
         ),
+        equations=(
+            "noise: n = √(mean over 5×5 of (x − G₅∗x)²)",
+            "filter: Σ_k w_k·[x, G₃∗x, G₅∗x]_k,  w = softmax(conv [x, n])",
+        ),
         deviations=(
             "Filter, parallel convolutions and dense segmentator are defined here; S2 only names them.",
             "Attention is claimed but not defined: off.",

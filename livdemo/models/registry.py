@@ -64,6 +64,7 @@ class ModelSpec:
     architecture: Callable[[Preset], nn.Module]
     recipe: Recipe
     reported: tuple[Reported, ...] = ()
+    equations: tuple[str, ...] = ()  # what is particular to it, as the code computes it
     deviations: tuple[str, ...] = ()  # what the paper leaves open or gets wrong, and what was chosen
     our_reading: bool = field(default=False)  # True: a reconstruction, the paper gives no layer table
     explains: dict[str, str] = field(default_factory=dict)  # key of explain() -> one sentence for the screen

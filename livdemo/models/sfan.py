@@ -142,6 +142,11 @@ sfan = register(
                 "With a liver cascade and three scales; the paper quotes 73.8 as the leaderboard's best.",
             ),
         ),
+        equations=(
+            "SAT: V_l = σ(W₂ ReLU(W₁ GAP(H_(l+1))));  S_l = V_l ⊙ H_l",
+            "levels: p_l = up(1×1(S_l));  P = [p_0; …; p_(L−1)]",
+            "GCA: G = σ(W₄ ReLU(W₃ GAP(H_(L−1))));  O = G ⊙ P",
+        ),
         deviations=(
             "Widths, C', padding and the width inside the gates are not stated: 64 to 1024, 64, same, C_l.",
             "The equations' indices are repaired; GCA pools the last level (equation), not the input (text).",

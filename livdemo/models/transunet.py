@@ -348,6 +348,10 @@ transunet = register(
             Reported("IoU", "0.2057", "fraction", "Kvasir-SEG (polyps)", _NOT_COMPARABLE),
             Reported("loss", "0.7656", "none", "Kvasir-SEG (polyps)"),
         ),
+        equations=(
+            "attention: softmax(QKᵀ / √d) V",
+            "block: z' = z + attention(LN(z));  z'' = z' + MLP(LN(z'))",
+        ),
         deviations=_DEVIATIONS,
         explains=_EXPLAINS,
     )
@@ -372,6 +376,11 @@ transunet_sca = register(
             Reported("loss", "0.4103", "none", "LiTS17"),
             Reported("IoU", "0.2370", "fraction", "Kvasir-SEG (polyps)", _NOT_COMPARABLE),
             Reported("loss", "0.7129", "none", "Kvasir-SEG (polyps)"),
+        ),
+        equations=(
+            "attention: softmax(QKᵀ / √d) V",
+            "which maps: M_c = σ(MLP(mean over the slice) + MLP(maximum over the slice))",
+            "where: M_s = σ(7×7 conv [mean over the maps; maximum over the maps])",
         ),
         deviations=(
             *_DEVIATIONS,

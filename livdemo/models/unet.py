@@ -215,6 +215,7 @@ unet_valid = register(
                 "S4 prints it as its own; it is the ablation row of the paper that it cites.",
             ),
         ),
+        equations=("size: n pixels in, n − 184 out (572 in, 388 out)",),
         deviations=(
             "S4 lists the sizes 572, 284, 140, 68, 32 as outputs; they are the inputs of the five levels.",
             "572 pixels do not fit its 512-pixel data: the border is mirrored and tiles overlap.",

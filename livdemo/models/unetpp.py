@@ -287,6 +287,10 @@ unetpp = register(
             ),
             Reported("loss", "0.9457", "none", "LiTS17, the authors' slices", "After 12 epochs."),
         ),
+        equations=(
+            "x_i0 = B(pool(x_(i−1)0))",
+            "x_ij = B([x_i0, …, x_i(j−1), up(x_(i+1)(j−1))]),  B(x) = ReLU(H(x) + x)",
+        ),
         deviations=(
             "Residual blocks as S1 writes them (the original UNet++ has plain ones), added before the ReLU.",
             "The head is not stated: a 1×1 convolution.",
@@ -328,6 +332,10 @@ unet_aspp = register(
             ),
             Reported("loss", "1.0863", "none", "LiTS17", "From the table, labels not weighted."),
             Reported("loss", "1.2175", "none", "LiTS17", "From the text, labels weighted."),
+        ),
+        equations=(
+            "x_ij = B([pool(x_(i−1)j), x_i0, …, x_i(j−1), up(x_(i+1)(j−1))]),  i ≥ 1, j ≥ 1",
+            "ASPP(x) = [R(x, 1), R(x, r₂), P(x)],  R dilated convolution, P mean of the slice",
         ),
         deviations=(
             "ASPP's branches are concatenated (figure and code), not added (formula).",

@@ -1,4 +1,5 @@
 """The page: one case, and two places to look at it: Learn, five steps beside a viewer, and Compare (compare.py).
+Two more need no case: Models (models.py) and Results (results.py).
 
 build_app() puts it together; handlers of the case and of Learn come after.
 
@@ -29,6 +30,8 @@ from livdemo.ui.compare import compare_place, tick_models, waiting
 from livdemo.ui.deep_link import NO_LINK, PLACES, Link, link_button, link_value, on_press, read_link
 from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.messages import alert, status_html
+from livdemo.ui.models import models_place
+from livdemo.ui.results import results_place
 from livdemo.ui.scores import NO_RESULT, cards_html, slice_curve, table_html
 from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.steps import steps_html
@@ -82,7 +85,7 @@ def build_app() -> gr.Blocks:
         with gr.Accordion("Open a CT of your own", open=False, elem_id="upload"):
             upload = _upload_panel()
         message = gr.HTML("", elem_id="message", elem_classes="message", apply_default_css=False)
-        # Both places are rendered from the start: who comes back finds everything as it was.
+        # All places are rendered from the start: who comes back finds everything as it was.
         with gr.Tabs(elem_id="places") as places:
             with gr.Tab("Learn", id="learn", render_children=True, elem_id="learn"), gr.Row(elem_classes="bench"):
                 with gr.Column(scale=8, min_width=340):
@@ -104,6 +107,10 @@ def build_app() -> gr.Blocks:
                         score = _score_panel()
             with gr.Tab("Compare", id="compare", render_children=True, elem_id="compare") as compare_tab:
                 wall = compare_place(compare_tab, session)
+            with gr.Tab("Models", id="models", render_children=True, elem_id="models") as models_tab:
+                models_place(models_tab)
+            with gr.Tab("Results", id="results", render_children=True, elem_id="results") as results_tab:
+                results_place(results_tab)
 
         asked = [equalise["window"], equalise["equalisation"]]
         seen = [slice_index, equalise["steps"], score["cards"]]
@@ -205,7 +212,7 @@ def launch_options() -> dict[str, Any]:
             button_primary_text_color="white",
             checkbox_background_color_selected="*primary_700",
         ),
-        "css_paths": [HERE / "theme.css"],
+        "css_paths": [HERE / "theme.css", HERE / "places.css"],
         "head": f"<style>{(HERE / 'page.css').read_text('utf-8')}</style>",
         "footer_links": [],
         "run_history": False,

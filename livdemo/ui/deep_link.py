@@ -20,7 +20,12 @@ from livdemo.intensity import NAMED_WINDOWS, Window
 from livdemo.ui.choices import known_names
 from livdemo.ui.viewer import HU_MAX, HU_MIN
 
-PLACES = ("learn", "compare")  # ids of the page's tabs and, so that the browser can tell which is open, their elem_id
+PLACES = (
+    "learn",
+    "compare",
+    "models",
+    "results",
+)  # ids of the page's tabs and, so that the browser can tell which is open, their elem_id
 SHOWN_CHARACTERS = 40  # of a wrong word from an address, in the sentence about it
 
 _HERE = Path(__file__).parent

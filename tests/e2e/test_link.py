@@ -83,6 +83,17 @@ def test_copy_link_says_what_is_on_the_screen_without_a_request(
     assert _ticked(other) == ["Tumourless"]
 
 
+@pytest.mark.parametrize("place", ["models", "results"])
+def test_a_link_to_the_other_places(two_models: str, open_page: Callable[..., Page], place: str) -> None:
+    """Slice and window go along, although no viewer is to be seen there."""
+    page = open_page(f"{two_models}?slice=12&place={place}", viewport=DESKTOP)
+    page.locator(f".{place}").wait_for()
+    page.locator(f"{LEARN}[data-panes]").wait_for(state="attached")  # loaded, if not drawn
+    page.locator("#copy-link button").click()
+    address = f"{two_models}?case=phantom&slice=12&window=abdomen&models=greys,tumourless&place={place}"
+    expect(page.get_by_label("Address of what is on the screen").first).to_have_value(address)
+
+
 def test_what_is_not_here_is_said_and_the_phantom_opens(two_models: str, open_page: Callable[..., Page]) -> None:
     query = "?case=%3Cimg%20src=x%3E&slice=5&models=unet99,greys&window=%22&place=../etc"
     page = open_page(f"{two_models}{query}", viewport=DESKTOP)

@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 from livdemo.errors import InputError
 from livdemo.intensity import Preprocessing, Window
@@ -27,6 +28,7 @@ from tests.train.slice_folder import write_slices
 from train.ablations import STUDIES
 from train.fold_scores import per_patient, score_volumes
 from train.loop import Training, train
+from train.network_variants import sfan_without
 from train.plan import HOUSE
 from train.planned import Settings, asked_folds, plan_runs
 from train.reproduce import main
@@ -292,7 +294,8 @@ def test_every_study_names_models_and_settings_that_exist() -> None:
             assert Preprocessing.from_dict(changed.to_dict()) == changed
             if variant.network is not None:
                 network = variant.network("classroom")
-                assert network.state_dict().keys() == spec.build("classroom").state_dict().keys()
+                named = network.state_dict().keys() & spec.build("classroom").state_dict().keys()
+                assert len(named) > 0.5 * len(network.state_dict()), "the model with one part changed"
 
 
 def test_folds_by_number_or_by_name() -> None:
@@ -332,3 +335,48 @@ def test_a_row_cut_short_by_a_kill_is_cut_off(tmp_path: Path) -> None:
     path.write_text('{"series": 1}\n')
     with pytest.raises(InputError, match=r"Line 1 of .* is no row"):
         read_rows(path)
+
+
+def test_a_cascade_looks_where_the_same_fold_found_the_liver(call: Call, tmp_path: Path) -> None:
+    """The coarse liver is trained once a fold, by the same plan, and never on the patient who is scored."""
+    assert call("--protocol", "ablations", "--studies", "cascade", "--folds", "A") == 0
+    plain, cascade = read_rows(tmp_path / "runs.jsonl")
+    assert plain["key"] == cascade["key"], "one training, asked in two ways"
+    assert (plain["inference"], cascade["inference"]) == ("plain", "tumours inside the liver that unet_liver found")
+    assert [row["patients"][0]["patient"] for row in (plain, cascade)] == ["A", "A"]
+    (liver,) = (tmp_path / "out").glob("unet_liver-*")
+    assert json.loads((liver / "split.json").read_text())["validation"][0] == "A"
+
+    assert call("--models", "unet_liver", "--folds", "A") == 0
+    assert len(list((tmp_path / "out").glob("unet_liver-*"))) == 1, "the fair table's own run"
+
+
+@pytest.mark.parametrize("study", ["sfan attention", "aspp", "encoder"])
+def test_every_network_of_a_study_is_another(study: str) -> None:
+    """All variants answer in the same shape; those with a network of their own answer differently."""
+    (found,) = [one for one in STUDIES if one.name == study]
+    x = torch.rand(1, 1, 64, 64)
+    answers, sizes = [], []
+    for variant in found.variants:
+        torch.manual_seed(0)
+        network = (
+            get_model(variant.model).build("classroom") if variant.network is None else variant.network("classroom")
+        )
+        answers.append(network.eval()(x))
+        sizes.append(sum(p.numel() for p in network.parameters() if p.requires_grad))
+    assert {answer.shape for answer in answers} == {(1, 3, 64, 64)}
+    if study != "encoder":
+        assert len(set(sizes)) == len(sizes)
+        assert sizes[0] == sum(p.numel() for p in get_model(found.variants[0].model).build("classroom").parameters())
+    else:
+        assert sizes[2] > sizes[0] == sizes[1], "a frozen encoder does not learn"
+
+
+def test_sfan_without_its_gates_passes_everything_on() -> None:
+    """Open gates: what each level contributes is what its 1×1 convolution makes of the encoder's map, by hand."""
+    network = sfan_without("classroom", sat=False, gca=False).eval()
+    x = torch.rand(1, 1, 32, 32)
+    weighted, vectors, weights = network.weigh(x)
+    assert all(bool((one == 1).all()) for one in (*vectors, weights))
+    first = network.align[0](network.encoder[0](x))
+    assert torch.allclose(weighted[:, : first.shape[1]], first)

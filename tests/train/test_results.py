@@ -3,63 +3,34 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.train.log_rows import HIGH, LOW, Row, patient, row_of, three_folds
+from train.evidence import refresh
 from train.plan import HOUSE
 from train.results import main, mean_over, tables, write_results
 from train.results_page import page
 from train.run_log import append_row, read_rows
 
-Row = dict[str, Any]
 
-
-def patient(name: str, liver: float, tumour: float | None, **changes: Any) -> Row:
-    """A patient of one volume with two lesions, one of them found."""
-    row = {"patient": name, "volumes": 1, "liver_dice": liver, "tumour_dice": tumour, "lesion_sensitivity": 0.5}
-    return row | {"false_positives": 1.0, "lesions": 2, "lesions_found": 1, "missed": 0, "false_alarms": 0} | changes
-
-
-def row_of(model: str, fold: str, patients: list[Row], **changes: Any) -> Row:
-    """A row as the log has it."""
-    volumes = [{"patient": p["patient"], "volume": "1", "slices": 100, "seconds": 5.0} for p in patients]
-    row = {
-        "series": "fair, classroom, 128 pixels", "command": "python -m train.reproduce --data DIR", "study": "",
-        "variant": "", "model": model, "fold": fold, "key": f"{model} {fold}", "preset": "classroom",
-        "plan": asdict(HOUSE), "size": 128, "preprocessing": "window 250/50 HU", "inference": "plain",
-        "largest_component": True, "seed": 0, "sources": ["ct_liver_only", "ct_liver_tumour"], "split": "patient",
-        "slices": {"train": 2000, "validation": 300}, "parameters": 1000, "budget": {"epochs": 10, "slices": 10240},
-        "seconds": 600.0, "device": "cpu, 2 threads", "torch": "2.13.0", "commit": "0123456789abcdef",
-        "adopted": False, "pooled": {"liver_dice": 0.9, "tumour_dice": 0.4}, "patients": patients,
-        "volumes": volumes, "unseen": None,
-    }  # fmt: skip
-    return row | changes
-
-
-def three_folds(model: str, tumour: dict[str, float], **changes: Any) -> list[Row]:
-    """Six patients in three folds; the liver's Dice is 0.9 everywhere."""
-    return [
-        row_of(model, fold, [patient(name, 0.9, tumour[name]) for name in fold.split(",")], **changes)
-        for fold in ("A,E", "B,F", "C,D")
-    ]
-
-
-LOW = dict(zip("ABCDEF", (0.10, 0.20, 0.30, 0.15, 0.25, 0.35), strict=True))
-HIGH = {name: value + 0.3 + 0.01 * k for k, (name, value) in enumerate(LOW.items())}
-
-
-def test_the_committed_page_is_what_the_log_gives(tmp_path: Path) -> None:
-    folder = tmp_path / "results"
+def test_the_committed_page_and_cards_are_what_the_log_gives(tmp_path: Path) -> None:
+    folder, weights = tmp_path / "results", tmp_path / "weights"
     folder.mkdir()
+    weights.mkdir()
     for log in (REPOSITORY / "results").glob("*.jsonl"):
         (folder / log.name).write_bytes(log.read_bytes())
-    write_results(folder, tmp_path / "RESULTS.md")
+    told = [REPOSITORY / "weights" / "manifest.json", *(REPOSITORY / "weights").glob("*.md")]
+    for path in told:
+        (weights / path.name).write_bytes(path.read_bytes())
+    refresh(write_results(folder, tmp_path / "RESULTS.md"), weights)
     again = "run python -m train.results and commit what it writes"
     assert (tmp_path / "RESULTS.md").read_text() == (REPOSITORY / "RESULTS.md").read_text(), again
     committed = (REPOSITORY / "results" / "results.json").read_text()
     assert (folder / "results.json").read_text() == committed, again
+    for path in told:
+        assert (weights / path.name).read_text() == path.read_text(), again
 
 
 def test_a_mean_and_its_misses_by_hand() -> None:
@@ -157,7 +128,7 @@ def test_the_page_says_what_it_must(tmp_path: Path) -> None:
     log = tmp_path / "results" / "runs.jsonl"
     for row in [*three_folds("sfan", LOW), *three_folds("unet64", HIGH)]:
         append_row(log, row)
-    assert main(["--folder", str(log.parent), "--page", str(tmp_path / "RESULTS.md")]) == 0
+    assert main(["--folder", str(log.parent), "--page", str(tmp_path / "RESULTS.md"), "--weights", str(tmp_path)]) == 0
     text = (tmp_path / "RESULTS.md").read_text()
     assert "**Six patients.**" in text
     assert "`python -m train.reproduce --data DIR`" in text
@@ -167,14 +138,14 @@ def test_the_page_says_what_it_must(tmp_path: Path) -> None:
     assert "/work" not in text
 
     first = (text, (log.parent / "results.json").read_bytes())
-    assert main(["--folder", str(log.parent), "--page", str(tmp_path / "RESULTS.md")]) == 0
+    assert main(["--folder", str(log.parent), "--page", str(tmp_path / "RESULTS.md"), "--weights", str(tmp_path)]) == 0
     assert ((tmp_path / "RESULTS.md").read_text(), (log.parent / "results.json").read_bytes()) == first
     assert page(json.loads(first[1])) == text, "the app's file holds all that the page says"
 
 
 def test_a_damaged_log_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "runs.jsonl").write_text("no row\n")
-    assert main(["--folder", str(tmp_path), "--page", str(tmp_path / "RESULTS.md")]) == 2
+    assert main(["--folder", str(tmp_path), "--page", str(tmp_path / "RESULTS.md"), "--weights", str(tmp_path)]) == 2
     assert "is no row of a run" in capsys.readouterr().err
     assert not (tmp_path / "RESULTS.md").exists()
 

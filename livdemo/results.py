@@ -1,0 +1,216 @@
+"""results/results.json: the figures of cross-validation and experiments, read and put into words.
+
+train/results.py makes the file from the log of finished runs. RESULTS.md and the app's place "Results" are both made
+from it, so the words that they share stand here. Marks inside the words are Markdown's: **strong** and `code`.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from livdemo.errors import InputError
+from livdemo.metrics.statistics import MIN_CASES
+
+Figures = dict[str, Any]
+
+FORMAT = 1
+NOT_RUN = "not run yet"
+CASE_NOTES = {
+    "chaos": "`chaos` is CHAOS CT of a healthy liver donor: any tumour found there is a false alarm.",
+    "lowres": "`lowres` is a CT of 3 mm voxels without contrast agent; its reference is a model's output, not drawn by "
+    "hand, and says nothing about tumours.",
+}
+# What each part of the file has at least; a file that lacks it was cut short or edited by hand.
+_PARTS = {
+    "reported": {"model", "title", "source", "parameters", "parameters_paper", "reported"},
+    "protocols": {"series", "commands", "devices", "torch", "commits", "seeds", "runs", "hours", "plan", "models"}
+    | {"other_plans", "pairs"},
+    "studies": {"study", "question", "note", "series", "commands", "runs", "hours", "variants"},
+}
+_MODEL = {"model", "leaky", "sources", "train_slices", "preprocessing", "plan", "budget", "parameters", "patients"}
+_MODEL |= {"seconds_a_slice", "liver_dice", "tumour_dice", "lesion_sensitivity", "false_positives", "lesions"}
+_MODEL |= {"lesions_found", "missed", "false_alarms", "pooled", "unseen"}
+
+
+def results_path() -> Path:
+    """results.json in the folder LIVDEMO_RESULTS, or in results/ beside the package."""
+    folder = os.environ.get("LIVDEMO_RESULTS") or Path(__file__).parent.parent / "results"
+    return Path(folder) / "results.json"
+
+
+def read_results(path: Path | None = None) -> Figures:
+    """The whole file: {"reported", "protocols", "studies"}. InputError where it is missing or damaged."""
+    path = path or results_path()
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; make it with `python -m train.results`.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check whose file it is.") from error
+    except ValueError as error:
+        raise InputError(_damaged(path, str(error))) from error
+    wrong = _wrong(found)
+    if wrong:
+        raise InputError(_damaged(path, wrong))
+    return dict(found)
+
+
+def _damaged(path: Path, why: str) -> str:
+    return f"{path} is damaged ({why}); make it again with `python -m train.results`."
+
+
+def _wrong(found: object) -> str:
+    """What keeps it from being a results file; "" if nothing does."""
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        return f"it is not of format {FORMAT}"
+    for part, keys in _PARTS.items():
+        if missing := _missing(found.get(part), keys):
+            return f"{part}: {missing}"
+    for one in found["protocols"]:
+        if missing := _missing(one["models"], _MODEL):
+            return f"models of {one['series']}: {missing}"
+    for one in found["studies"]:
+        done = [v for v in one["variants"] if isinstance(v, dict) and v.get("done")]
+        if missing := _missing(one["variants"], {"variant", "model", "done"}) or _missing(done, _MODEL):
+            return f"variants of {one['study']}: {missing}"
+    return ""
+
+
+def _missing(rows: object, keys: set[str]) -> str:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return "there is no list of them"
+    lacking = sorted({key for row in rows for key in keys - row.keys()})
+    return f"{', '.join(lacking)} not there" if lacking else ""
+
+
+# --------------------------------------------------------------------------------------------------- words
+
+
+def figure(value: float | None) -> str:
+    """Three decimals; "n/a" where there is no number."""
+    return "n/a" if value is None or value != value else f"{value:.3f}"
+
+
+def plan_in_words(plan: Figures) -> str:
+    """The parts of a plan that decide a result, in one phrase."""
+    slices = "every training slice" if plan["slices_per_epoch"] is None else f"{plan['slices_per_epoch']:,} slices"
+    words = [
+        f"{plan['epochs']} epochs of {slices}",
+        f"batch {plan['batch_size']}",
+        f"{plan['optimiser']} {plan['learning_rate']:g} ({plan['schedule']})",
+        f"loss {plan['loss']}",
+        f"augmentation {plan['augmentation']}",
+        f"tumours painted into {plan['painted']:.0%} of the items" if plan["painted"] else "",
+        "bf16" if plan["bf16"] else "",
+    ]
+    return ", ".join(filter(None, words))
+
+
+def made_with(one: Figures, same_plan: bool) -> list[str]:
+    """How the figures of a table came about, in sentences: plan, runs, machines, versions. Commands are apart."""
+    lines = []
+    if same_plan:
+        lines.append(f"Plan: {plan_in_words(one['plan'])}.")
+        if one["other_plans"]:
+            lines.append(f"**Another plan than that had: {', '.join(one['other_plans'])}; compare with care.**")
+    lines.append(
+        f"{one['runs']} runs, {one['hours']:.1f} hours of training; {'; '.join(one['devices'])}; torch "
+        f"{', '.join(one['torch'])}; seed {', '.join(map(str, one['seeds']))}; commit {', '.join(one['commits'])}."
+    )
+    return lines
+
+
+def is_fair(protocol: Figures) -> bool:
+    """The fair protocol gives all models the same plan; the other gives each that of its paper."""
+    return str(protocol["series"]).startswith("fair")
+
+
+def protocol_title(protocol: Figures) -> str:
+    """Heading of a table of models."""
+    title = "The fair table: the same for all" if is_fair(protocol) else "Each as its paper trained it"
+    return f"{title} ({protocol['series']})"
+
+
+def on_phantoms(model: Figures) -> bool:
+    """Scored on rendered phantoms, which have nothing to do with the patients of the others."""
+    return bool(model["sources"] == ["phantom"])
+
+
+def found_of(model: Figures) -> str:
+    """Lesions found of lesions there are."""
+    return f"{model['lesions_found']} of {model['lesions']}" if model["lesions"] else "n/a"
+
+
+def missed_in(model: Figures) -> str:
+    """In how many scored volumes every tumour was missed."""
+    return f"missed in {model['missed']} of {sum(patient['volumes'] for patient in model['patients'])} volumes"
+
+
+def trained_on(model: Figures) -> str:
+    """Slices and data sets of the training side."""
+    low, high = min(model["train_slices"]), max(model["train_slices"])
+    count = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    leak = " **LEAKY split by slice**" if model["leaky"] else ""
+    return f"{count} slices of {', '.join(model['sources'])}{leak}"
+
+
+def networks(unseen: Figures) -> str:
+    """How many folds' networks stand behind a line of an unseen volume."""
+    return f"{unseen['networks']} network{'' if unseen['networks'] == 1 else 's'}"
+
+
+def unseen_livers(unseen: Iterable[Figures]) -> list[tuple[str, str]]:
+    """For each volume that nobody was trained on: its name with the liver's Dice, and of which network that is."""
+    phrases = []
+    for one in unseen:
+        if one["label"] == "liver":
+            value = one.get("everybody", one.get("mean"))
+            whose = "trained on all" if "everybody" in one else f"mean of {networks(one)}"
+            phrases.append((f"{one['case']} {figure(value)}", whose))
+    return phrases
+
+
+def over_networks(one: Figures) -> str:
+    """Dice of an unseen volume over the folds' networks, with the lowest and the highest where there are several."""
+    if not one["networks"]:
+        return "n/a"
+    ends = f" ({figure(one.get('lowest'))} to {figure(one.get('highest'))})" if one["networks"] > 1 else ""
+    return f"{figure(one.get('mean'))}{ends}, {networks(one)}"
+
+
+def pooled(found: Figures) -> str:
+    """The training loop's own Dice over all pixels of the held-out slices: liver / tumour, or of the one object."""
+    if found["object_dice"] is not None:
+        return f"{figure(found['object_dice'])} (object)"
+    return f"{figure(found['liver_dice'])} / {figure(found['tumour_dice'])}"
+
+
+def rankings(pairs: Mapping[str, Figures]) -> list[str]:
+    """Whether anything may be said about who is better: a sentence for the liver and one for the tumour."""
+    lines = []
+    for name, found in pairs.items():
+        label = name.partition("_")[0]
+        if not found["pairs"]:
+            lines.append(f"{label}: no two models have been scored on the same patients, so nothing is compared.")
+            continue
+        if found["patients"] < MIN_CASES:
+            lines.append(f"{label}: {found['patients']} patients so far, and no test is made below {MIN_CASES}.")
+            continue
+        about = f"{found['pairs']} pairs of models on the same {found['patients']} patients"
+        apart = "; ".join(f"{a['better']} above {a['worse']} by {a['difference']:.3f}" for a in found["apart"])
+        told = f"it separates {len(found['apart'])}: {apart}" if apart else "it separates none: **no ranking**"
+        left = f" Not in it, for want of a patient: {', '.join(found['left_out'])}." if found["left_out"] else ""
+        lines.append(f"{label}: of {about}, paired test (Wilcoxon, corrected by Holm): {told}.{left}")
+    return lines
+
+
+def study_command(study: Figures) -> str:
+    """What runs a study."""
+    return f'python -m train.reproduce --data DIR --protocol ablations --studies "{study["study"]}"'
+
+
+def find_model(models: Sequence[Figures], name: str) -> Figures | None:
+    """A model's line of a table; None where it has not run."""
+    return next((model for model in models if model["model"] == name), None)

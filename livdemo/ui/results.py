@@ -1,0 +1,175 @@
+"""The place "Results": how good the networks are on patients whom they have not seen, from results/results.json.
+
+    results_place(tab)      # inside of the page's tab
+
+Everything is one piece of HTML, made when the place is opened and again when the file has changed. Models stand in the
+order of the list; nothing is ranked that a paired test does not separate.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from livdemo.errors import InputError
+from livdemo.results import (
+    CASE_NOTES,
+    NOT_RUN,
+    Figures,
+    is_fair,
+    made_with,
+    on_phantoms,
+    protocol_title,
+    rankings,
+    read_results,
+    results_path,
+    study_command,
+)
+from livdemo.ui.dots import Line, dot_chart
+from livdemo.ui.markup import card_link, definitions, escape, inline
+from livdemo.ui.messages import alert
+from livdemo.ui.results_tables import (
+    lesion_table,
+    main_table,
+    patient_tables,
+    recipe_table,
+    study_table,
+    unseen_table,
+)
+
+_HERE = Path(__file__).parent
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+WAITING = "<p class='empty'>The figures of all models will stand here.</p>"
+
+OPENING = """<h3>How good are these networks on patients whom they have not seen?</h3>
+<p class='weak'><strong>Six patients.</strong> What is said here about tumours was learned from and cross-validated on
+six patients, eleven volumes. That is far too few to say how good a network is on the next patient.
+For teaching only, not for clinical use.</p>"""
+
+READING = (
+    ("Reported", "What a paper prints, with its own data and unit: other patients, other tasks, often another metric. "
+     "It shows what was claimed and cannot be compared with our figures."),
+    ("Cross-validated", "The network is trained on some patients and scored on the others, in turn, so that each "
+     "patient is scored by a network that has not seen it."),
+    ("95 % interval", "Where the mean lies in 95 of 100 redraws of these patients (bootstrap). At six patients such "
+     "intervals are narrower than they claim; below three there is none."),
+    ("Misses", "A tumour that was missed altogether counts with Dice 0, stays in the mean and is counted."),
+    ("Order", "Models stand in the order of the list, not by score. A paired test says below whether any two differ."),
+)  # fmt: skip
+
+
+def results_place(tab: gr.Tab) -> None:
+    """Build the place inside of `tab`, which is open at the time of the call."""
+    shown = gr.State("")
+    script = (_HERE / "places.js").read_text("utf-8")
+    page = gr.HTML(WAITING, elem_id="results-page", js_on_load=script, apply_default_css=False)
+    tab.select(show_results, shown, [page, shown], **_QUIET)
+
+
+def show_results(shown: object) -> list[Any]:
+    """The page and what it was made from; nothing where the visitor has that already."""
+    stamp = file_stamp()
+    if stamp and stamp == shown:
+        return [gr.skip(), gr.skip()]
+    try:
+        return [results_html(read_results()), stamp]
+    except InputError as error:
+        return [alert(error), ""]
+
+
+def file_stamp() -> str:
+    """Changes whenever the file does; "" where there is none."""
+    try:
+        status = results_path().stat()
+    except OSError:
+        return ""
+    return f"{status.st_mtime_ns} {status.st_size}"
+
+
+def results_html(results: Figures) -> str:
+    """The whole place."""
+    protocols = results["protocols"]
+    titles = {spec["model"]: spec["title"] for spec in results["reported"]}
+    parts = [OPENING, definitions(READING, "How to read this page")]
+    if not protocols:
+        parts += ["<p class='empty'>No run has finished yet.</p>", main_table([], results["reported"])]
+    for number, protocol in enumerate(protocols):
+        body = _protocol(protocol, results["reported"], titles)
+        parts.append(_fold(protocol_title(protocol), body, is_open=number == 0, kind="protocol"))
+    return f"<article class='results'>{''.join(parts)}{_studies(results['studies'])}</article>"
+
+
+def _fold(title: str, body: str, is_open: bool = False, kind: str = "part", note: str = "") -> str:
+    mark = f"<span class='state'>{escape(note)}</span>" if note else ""
+    return (
+        f"<details class='{kind}'{' open' if is_open else ''}><summary><span>{escape(title)}</span>{mark}</summary>"
+        f"<div>{body}</div></details>"
+    )
+
+
+def _protocol(protocol: Figures, reported: list[Figures], titles: dict[str, str]) -> str:
+    """One protocol: who may be called better, the picture, the table, and what lies behind them."""
+    models = protocol["models"]
+    lines = []
+    for model in models:
+        title = titles.get(model["model"], model["model"])
+        name = card_link(model["model"], title)
+        lines.append(Line(f"{name} <small>phantoms</small>" if on_phantoms(model) else name, title, model))
+    seen = {one["case"] for model in models for one in model["unseen"]}
+    notes = "".join(f"<p class='note'>{inline(note)}</p>" for case, note in CASE_NOTES.items() if case in seen)
+    parts = [
+        _rankings(protocol),
+        dot_chart(lines, f"Dice of every model, {protocol['series']}"),
+        main_table(models, reported),
+        how_made(protocol, same_plan=is_fair(protocol)),
+        _fold("Tumours, lesion by lesion", lesion_table(models, titles)),
+        _fold("Patient by patient", patient_tables(models, titles)),
+        _fold("Unseen volumes", notes + unseen_table(models, titles)),
+    ]
+    if not is_fair(protocol):
+        parts.append(_fold("What each was given", recipe_table(models, titles)))
+    return "".join(parts)
+
+
+def _rankings(protocol: Figures) -> str:
+    sentences = "".join(f"<li>{inline(line[:1].upper() + line[1:])}</li>" for line in rankings(protocol["pairs"]))
+    return f"<h4>Is any model better than another?</h4><ul class='rankings'>{sentences}</ul>"
+
+
+def how_made(one: Figures, same_plan: bool) -> str:
+    """The commands that made a table, and on what machine."""
+    commands = "".join(f"<code>{escape(command)}</code>" for command in one["commands"])
+    lines = "".join(f"<p class='note'>{inline(line)}</p>" for line in made_with(one, same_plan))
+    return f"<div class='made'><p class='note'>Made with</p>{commands}{lines}</div>"
+
+
+def _studies(studies: list[Figures]) -> str:
+    several = len({study["series"] for study in studies}) > 1
+    whose = "" if several or not studies or not studies[0]["series"] else f" All of them: {studies[0]['series']}."
+    parts = [
+        "<h3>What if one thing is changed?</h3><p>Each question changes one thing and leaves the rest as it is. "
+        "Differences are to the first row, patient by patient, with a 95 % interval; where it holds 0 the row shows "
+        f"nothing.{escape(whose)}</p>"
+    ]
+    for study in studies:
+        done = sum(variant["done"] for variant in study["variants"])
+        count = len(study["variants"])
+        state = NOT_RUN if not done else "done" if done == count else f"{done} of {count} run"
+        series = f" ({study['series']})" if several else ""
+        parts.append(_fold(f"{study['question']}{series}", _study(study, bool(done)), kind="study", note=state))
+    return "".join(parts)
+
+
+def _study(study: Figures, done: bool) -> str:
+    note = f"<p>{inline(study['note'])}</p>" if study["note"] else ""
+    if not done:
+        names = "; ".join(f"{one['variant']} (`{one['model']}`)" for one in study["variants"])
+        return (
+            f"{note}<p>{NOT_RUN.capitalize()}: {inline(names)}.</p><div class='made'><p class='note'>To run it</p>"
+            f"<code>{escape(study_command(study))}</code></div>"
+        )
+    lines = [Line(escape(one["variant"]), one["variant"], one) for one in study["variants"] if one["done"]]
+    return (
+        f"{note}{dot_chart(lines, study['question'])}{study_table(study['variants'])}{how_made(study, same_plan=False)}"
+    )

@@ -1,0 +1,103 @@
+"""What ships: the networks of the fold `all`, with the figures of the other folds in card and manifest."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from livdemo.checkpoints import find_checkpoint
+from tests.train.slice_folder import write_slices
+from tests.train.test_reproduce import PLAN, tiny
+from train.evidence import refresh
+from train.reproduce import main as reproduce
+from train.results import tables
+from train.run_log import Row, read_rows
+from train.ship import main as ship
+
+SERIES = "fair, classroom, 32 pixels"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished fold `all` of two tiny models, and one held-out fold of the first."""
+    folder = tmp_path_factory.mktemp("trained")
+    common = ["--data", str(write_slices(folder / "data")), "--size", "32", "--device", "cpu", *_there(folder)]
+    common += ["--cache", str(folder / "cache")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.planned.get_model", tiny)
+        patch.setattr("train.reproduce.HOUSE", PLAN)
+        assert reproduce([*common, "--models", "unet64", "--folds", "A", "all"]) == 0
+        assert reproduce([*common, "--models", "unet_liver", "--folds", "all"]) == 0
+    return folder
+
+
+@pytest.fixture
+def shipping(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments of train.ship, whose weights folder is the test's own."""
+    monkeypatch.setenv("LIVDEMO_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setattr("train.ship.get_model", tiny)
+    return [*_there(trained), "--series", SERIES]
+
+
+def _there(folder: Path) -> list[str]:
+    return ["--out", str(folder / "out"), "--log", str(folder / "runs.jsonl")]
+
+
+def _card(tmp_path: Path, model: str) -> str:
+    return (tmp_path / "weights" / f"{model}.md").read_text()
+
+
+def test_what_ships_says_how_well_its_recipe_did(
+    shipping: list[str], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ship(shipping) == 0
+    assert "2 models are in" in capsys.readouterr().out
+    rows = {(row["model"], row["fold"]): row for row in read_rows(trained / "runs.jsonl")}
+    (patient,) = rows["unet64", "A"]["patients"]
+
+    unet = find_checkpoint("unet64")
+    assert unet.run == rows["unet64", "all"]["key"]
+    assert unet.validation["liver_dice"] == pytest.approx(patient["liver_dice"], abs=1e-4)
+    assert "nobody was held out" in unet.trained_on
+    told = f"tumour Dice on 1 patients whom the same recipe had not seen was {patient['tumour_dice']:.2f}"
+    assert told in unet.weak
+    card = _card(tmp_path, "unet64")
+    assert unet.weak in card
+    assert f"| A | {patient['liver_dice']:.3f} | {patient['tumour_dice']:.3f} |" in card
+
+    liver = find_checkpoint("unet_liver")
+    assert liver.validation == {}
+    assert liver.weak == (
+        "Knows the liver alone, no tumours; how it does on patients that it has not seen was not measured yet."
+    )
+    assert "No patient has been held out from this recipe yet" in _card(tmp_path, "unet_liver")
+
+
+def test_later_folds_reach_the_card_and_the_manifest(shipping: list[str], trained: Path, tmp_path: Path) -> None:
+    assert ship([*shipping, "--models", "unet64"]) == 0
+    before = find_checkpoint("unet64")
+    rows: list[Row] = read_rows(trained / "runs.jsonl")
+    first = next(row for row in rows if row["model"] == "unet64" and row["fold"] == "A")
+    later = json.loads(json.dumps(first).replace('"patient": "A"', '"patient": "B"')) | {"fold": "B"}
+    later["patients"][0] |= {"liver_dice": 0.75, "tumour_dice": 0.5}
+    refresh(tables([*rows, later]), tmp_path / "weights")
+
+    after = find_checkpoint("unet64")
+    assert after.sha256 == before.sha256
+    assert "tumour Dice on 2 patients" in after.weak
+    assert "| B | 0.750 | 0.500 |" in _card(tmp_path, "unet64")
+    assert "tumour Dice on 1 patients" not in _card(tmp_path, "unet64")
+
+
+def test_figures_of_another_run_reach_nobody(shipping: list[str], trained: Path, tmp_path: Path) -> None:
+    """The log may hold a newer run of a model than the file that ships."""
+    assert ship([*shipping, "--models", "unet64"]) == 0
+    before = _card(tmp_path, "unet64")
+    rows = [row | {"key": f"other {row['key']}"} for row in read_rows(trained / "runs.jsonl")]
+    refresh(tables(rows), tmp_path / "weights")
+    assert _card(tmp_path, "unet64") == before
+
+
+def test_a_model_without_the_fold_is_named(shipping: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert ship([*shipping, "--models", "sfan"]) == 2
+    assert "sfan has no fold `all`" in capsys.readouterr().err

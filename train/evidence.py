@@ -1,0 +1,106 @@
+"""What the log of runs says about the weights that ship: the figures in their cards and in the manifest.
+
+What ships was trained on everybody, so it has no held-out patients of its own. The same plan on the folds speaks for
+it: each patient scored by a network that has not seen them. `python -m train.results` keeps cards and manifest at what
+the log says; a row of the manifest names its run (Checkpoint.run), so that no figure reaches other weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from livdemo.checkpoints import Checkpoint, read_manifest, write_manifest
+from livdemo.results import figure, found_of, on_phantoms
+from train.results_page import spread, table
+
+Figures = dict[str, Any]
+BEGIN, END = "<!-- by python -m train.results -->", "<!-- end -->"
+NOT_YET = "No patient has been held out from this recipe yet, so nothing is known about the next one."
+HOW = (
+    "The same plan, trained again without the patient who is then scored: whole volumes on their own grid, the largest "
+    "piece kept, several volumes of a patient averaged. The network in this file has seen all of these patients."
+)
+
+
+def refresh(results: Figures, folder: Path) -> None:
+    """Write the log's figures into the cards and the manifest of a weights folder. InputError when that is damaged."""
+    models = {m["everybody"]: m for p in results["protocols"] for m in p["models"] if m["everybody"]}
+    rows = read_manifest(folder)
+    for number, row in enumerate(rows):
+        if model := models.get(row.run):
+            rows[number] = _told(row, model)
+            path = folder / f"{row.model}.md"
+            path.write_text(_in_card(path.read_text("utf-8"), row, rows[number], model), "utf-8")
+    write_manifest(rows, folder)
+
+
+def _told(row: Checkpoint, model: Figures) -> Checkpoint:
+    """The manifest's row with the figures of its run."""
+    means = {name: model[name]["mean"] for name in ("liver_dice", "tumour_dice")}
+    known = {name: value for name, value in means.items() if value is not None}
+    return replace(row, validation=known, weak=weakness(row.labels, model))
+
+
+def weakness(labels: Sequence[str], model: Figures) -> str:
+    """What these weights cannot do, in one sentence for the app."""
+    label, phantoms = labels[-1], on_phantoms(model)
+    known, whom = model[f"{label}_dice"], "phantoms" if phantoms else "patients"
+    if phantoms:
+        start = "Learned from rendered phantoms alone and has never seen a real scan"
+    elif label == "liver":
+        start = "Knows the liver alone, no tumours"
+    else:
+        start = f"Learned tumours from {model['tumour_patients']} patients only"
+    if not known["n"]:
+        return f"{start}; how it does on {whom} that it has not seen was not measured yet."
+    found = f"{label} Dice on {known['n']} {whom} whom the same recipe had not seen was {known['mean']:.2f}"
+    return f"{start}; {found}" + (", so expect missed tumours." if label == "tumour" and not phantoms else ".")
+
+
+def section(model: Figures) -> list[str]:
+    """The card's lines: patients one by one, their mean with its interval, and the volumes of strangers."""
+    lines = ["## On patients that the recipe has not seen", ""]
+    if not model["patients"]:
+        return [*lines, NOT_YET, "", *_strangers(model)]
+    whom = " **Rendered phantoms, not patients.**" if on_phantoms(model) else ""
+    header = ["patient", "liver Dice", "tumour Dice", "lesions found", "false positives a volume"]
+    rows = [_patient(one) for one in model["patients"]]
+    mean = ["mean (95 % interval)", spread(model["liver_dice"]), spread(model["tumour_dice"])]
+    rows.append([*mean, found_of(model), spread(model["false_positives"])])
+    return [*lines, HOW + whom, "", table(header, rows), "", *_strangers(model)]
+
+
+def _patient(one: Figures) -> list[str]:
+    found = f"{one['lesions_found']} of {one['lesions']}" if one.get("lesions") else "n/a"
+    cells = [one["patient"], figure(one["liver_dice"]), figure(one.get("tumour_dice")), found]
+    return [*cells, figure(one.get("false_positives"))]
+
+
+def _strangers(model: Figures) -> list[str]:
+    """Volumes that neither these weights nor any fold has seen, scored with these weights."""
+    scored = [one for one in model["unseen"] if "everybody" in one]
+    if not scored:
+        return []
+    rows = [[one["case"], one["label"], figure(one["everybody"]), _alarm(one)] for one in scored]
+    head = ["## On unseen volumes, these weights", ""]
+    return [*head, table(["volume", "label", "Dice", "false alarm, mL"], rows), ""]
+
+
+def _alarm(one: Figures) -> str:
+    """Millilitres that were found where the reference has none."""
+    if one["everybody_state"] != "reference empty" or one["everybody_ml"] is None:
+        return ""
+    return f"{one['everybody_ml']:.0f}"
+
+
+def _in_card(card: str, before: Checkpoint, row: Checkpoint, model: Figures) -> str:
+    """The card with its section and its sentence renewed; ValueError where it has no such section."""
+    top, rest = card.split(BEGIN)
+    _, bottom = rest.split(END)
+    return top.replace(before.weak, row.weak) + marked(section(model)) + bottom
+
+
+def marked(lines: Sequence[str]) -> str:
+    """Lines between the marks at which `refresh` finds them again."""
+    return "\n".join([BEGIN, *lines, END])
