@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 
 from livdemo.intensity import NAMED_WINDOWS, Window
@@ -85,6 +86,12 @@ def test_the_page_opens_where_the_link_points() -> None:
     assert values[app.MESSAGE] == ""
     assert values[-2] == "compare"
     close_session(session)
+
+
+def test_without_a_place_the_visitor_stays_where_they_went() -> None:
+    values = app.open_link(None, *ASKED, SimpleNamespace(query_params={}))
+    assert values[-2:] == [gr.skip(), gr.skip()]
+    close_session(values[0])
 
 
 def test_a_case_that_cannot_be_read_leaves_the_phantom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

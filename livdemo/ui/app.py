@@ -27,7 +27,7 @@ from livdemo.report import write_report
 from livdemo.ui import built_in
 from livdemo.ui.api import compare_endpoint
 from livdemo.ui.compare import compare_place, tick_models, waiting
-from livdemo.ui.deep_link import NO_LINK, PLACES, Link, link_button, link_value, on_press, read_link
+from livdemo.ui.deep_link import NO_LINK, Link, link_button, link_value, on_press, read_link
 from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.models import models_place
@@ -322,8 +322,9 @@ def open_link(session: Session | None, window: str, equalisation: str, request: 
         values[MESSAGE] = refused
     elif link.problem:
         values[MESSAGE] = alert(InputError(link.problem))
-    place = link.place or PLACES[0]
-    return [*values, name, *tick_models(link.models), place, gr.Tabs(selected=place)]
+    # Without a place in the link nothing is selected: the visitor may have gone somewhere while the case was read.
+    place = [gr.skip()] * 2 if link.place is None else [link.place, gr.Tabs(selected=link.place)]
+    return [*values, name, *tick_models(link.models), *place]
 
 
 def open_upload(
