@@ -7,10 +7,12 @@
 Whatever can be wrong with a visitor's file comes back as InputError: one sentence, naming file and mend.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -36,6 +38,7 @@ from livdemo.voxels import ImageFile, read_hu, read_labels
 __all__ = [
     "VOLUMES",
     "GeometryMismatch",
+    "MaskOrigin",
     "SourceGrid",
     "Volume",
     "read_label_map",
@@ -45,6 +48,7 @@ __all__ = [
 ]
 
 NIFTI = (".nii", ".nii.gz")
+DESCRIP_BYTES = 79  # of the header's 80: some readers want a closing zero
 ITK_VOLUMES = (".nrrd", ".nhdr", ".mha", ".mhd")
 PICTURES = (".png", ".jpg", ".jpeg")
 VOLUMES = (*NIFTI, *ITK_VOLUMES)
@@ -152,7 +156,15 @@ def read_label_map(path: str | Path, volume: Volume, resample: bool = False) -> 
     return np.ascontiguousarray(volume.grid.to_display(on_source))
 
 
-def write_label_map(path: str | Path, label_map: npt.NDArray, volume: Volume) -> Path:
+@dataclass(frozen=True)
+class MaskOrigin:
+    """Where a mask comes from, for its header: a file that is passed on alone still says so."""
+
+    summary: str  # into "descrip", ASCII; cut to what fits
+    provenance: Mapping[str, Any]  # as JSON into an extension of the kind "comment"
+
+
+def write_label_map(path: str | Path, label_map: npt.NDArray, volume: Volume, origin: MaskOrigin | None = None) -> Path:
     """Write labels (Z, Y, X) as .nii.gz (or .nii), uint8, with the shape, axes and affine of volume's file.
 
     Nothing is resampled: every voxel of the file has the label of its own voxel. ValueError where the shape
@@ -166,7 +178,12 @@ def write_label_map(path: str | Path, label_map: npt.NDArray, volume: Volume) ->
     labels = label_map.astype(np.uint8)
     if not np.array_equal(labels, label_map):
         raise ValueError(f"label map of {label_map.dtype} has values that are no labels")
-    nib.save(_nifti_image(volume.grid.from_display(labels), volume.grid), path)
+    image = _nifti_image(volume.grid.from_display(labels), volume.grid)
+    if origin is not None:
+        image.header["descrip"] = origin.summary.encode("ascii", "replace")[:DESCRIP_BYTES]
+        words = json.dumps(origin.provenance, allow_nan=False).encode("ascii")
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", words))
+    nib.save(image, path)
     return path
 
 

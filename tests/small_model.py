@@ -68,12 +68,12 @@ def _save(folder: Path, name: str, network: Thresholds, **changes: object) -> Ch
     return Checkpoint.from_row({**row, **changes})
 
 
-def write_phantom_pair(folder: Path) -> None:
+def write_phantom_pair(folder: Path, names: tuple[str, str] = ("greys", "tumourless")) -> None:
     """Two quick networks that know the phantom's greys a little: one finds dark spots in the liver, one none."""
     preprocessing = Preprocessing(Window(50, 250), size=128).to_dict()
     rows = [
         _save(folder, f"{name}.ts", Greys(dark), model=name, title=title, preprocessing=preprocessing)
-        for name, title, dark in (("greys", "Greys", 0.65), ("tumourless", "Tumourless", 0.0))
+        for name, title, dark in zip(names, ("Greys", "Tumourless"), (0.65, 0.0), strict=True)
     ]
     write_manifest([replace(row, largest_component=True) for row in rows], folder)
 

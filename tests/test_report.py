@@ -11,6 +11,7 @@ import cv2
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 
 from livdemo.agreement import profile_of
 from livdemo.comparison import Comparison, Progress, Result, compare, score
@@ -22,6 +23,8 @@ from livdemo.report.curve import dice_curve
 from livdemo.report.key_slices import common_shot, frame_of, own_shots
 from livdemo.report.outline import outline
 from livdemo.report.pictures import PICTURE_BYTES, display_window
+from livdemo.report.provenance import mask_origin
+from livdemo.volume import read_label_map
 from tests.made_up import block_case, make_volume
 from tests.small_model import write_thresholds
 
@@ -39,6 +42,37 @@ def _comparison(
     assert [event.done for event in progress] == [1, 2, 3, 4, 5, 6]
     assert progress[-1].seconds_left == 0
     return Comparison(case, tuple(event for event in events if isinstance(event, Result)))
+
+
+def test_a_mask_says_in_its_header_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    comparison = _comparison(tmp_path / "w", monkeypatch)
+    write_report(comparison, tmp_path / "out")
+    path = tmp_path / "out" / "thresholds.nii.gz"
+    header = nibabel.load(path).header
+    prediction = comparison.results[0].prediction
+    sha256 = prediction.checkpoint.sha256
+    assert header["descrip"].item().decode() == f"livdemo thresholds {sha256[:12]}"
+    (extension,) = header.extensions
+    assert extension.get_code() == 6  # a comment, in NIfTI's list of extensions
+    told = json.loads(extension.text)
+    assert told["checkpoint"]["sha256"] == sha256
+    assert told["preprocessing"] == prediction.checkpoint.preprocessing.to_dict()
+    assert told["rule"] == prediction.rule
+    assert told["versions"]["numpy"] == np.__version__
+    assert told["date"][:2] == "20"
+    assert "not for clinical use" in told["disclaimer"]
+    # Other readers still find the voxels, and so do we.
+    volume = comparison.case.volume
+    np.testing.assert_array_equal(read_label_map(path, volume), prediction.label_map)
+    assert SimpleITK.ReadImage(str(path)).GetSize() == volume.grid.shape
+
+
+def test_a_mask_of_random_weights_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _comparison(tmp_path, monkeypatch).results[0]
+    untrained = replace(result.prediction, checkpoint=replace(result.prediction.checkpoint, sha256=""))
+    origin = mask_origin(replace(result, prediction=untrained))
+    assert origin.summary == "livdemo thresholds untrained"
+    assert origin.provenance["trained"] is False
 
 
 def test_files_and_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Volumes in and masks out: every voxel where it was, every fault in one sentence."""
 
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -10,7 +11,15 @@ import SimpleITK as sitk
 
 from livdemo.errors import InputError
 from livdemo.grid import SourceGrid
-from livdemo.volume import GeometryMismatch, Volume, read_label_map, read_volume, volume_from_hu, write_label_map
+from livdemo.volume import (
+    GeometryMismatch,
+    MaskOrigin,
+    Volume,
+    read_label_map,
+    read_volume,
+    volume_from_hu,
+    write_label_map,
+)
 from tests.volume_files import (
     AXIS_CODES,
     SHAPE,
@@ -365,3 +374,11 @@ def test_a_real_mask_goes_back_voxel_for_voxel(tmp_path: Path, shared_data: Path
     written = nib.load(write_label_map(tmp_path / "mask.nii.gz", read_label_map(mask_path, volume), volume))
     np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(nib.load(mask_path).dataobj))
     np.testing.assert_array_equal(written.affine, nib.load(scan_path).affine)
+
+
+def test_a_long_or_foreign_summary_fits_the_header(tmp_path: Path, scan: Volume) -> None:
+    origin = MaskOrigin("livdemo Übernetz " + "x" * 200, {"model": "Übernetz"})
+    header = nib.load(write_label_map(tmp_path / "mask.nii", numbered_labels(), scan, origin)).header
+    assert header["descrip"].item().decode() == ("livdemo ?bernetz " + "x" * 200)[:79]
+    assert json.loads(header.extensions[0].text) == {"model": "Übernetz"}
+    np.testing.assert_array_equal(read_label_map(tmp_path / "mask.nii", scan), numbered_labels())

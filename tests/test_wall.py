@@ -233,7 +233,7 @@ def test_names_that_are_on_no_list() -> None:
     assert known_names("tumourless") == []
     assert [choice.trained for choice in model_choices()][:3] == [True, True, False]
     assert "untrained" in model_choices()[2].label
-    with pytest.raises(InputError, match="choose one of the list"):
+    with pytest.raises(InputError, match="choose one of thresholds"):
         ready_to_run("../../etc/passwd")
 
 

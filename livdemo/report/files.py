@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from livdemo.comparison import Comparison
+from livdemo.comparison import Comparison, Result
 from livdemo.metrics import PrecisionRecall
-from livdemo.volume import write_label_map
+from livdemo.volume import Volume, write_label_map
 
 from .figures import LESION_FIELDS, finite, lesion_rows, metric_rows
 from .page import report_html
-from .provenance import STAMP, provenance, stamp
+from .provenance import STAMP, mask_origin, provenance, stamp
 
 
 def write_metrics_csv(comparison: Comparison, path: Path) -> Path:
@@ -84,13 +84,16 @@ def _curve(curve: PrecisionRecall) -> dict[str, Any]:
     return {**finite({"area": float(curve.area), "chance": float(curve.chance)}), **rounded}
 
 
+def _write_mask(volume: Volume, result: Result, out: Path) -> Path:
+    prediction = result.prediction
+    path = out / f"{prediction.checkpoint.model}.nii.gz"
+    return write_label_map(path, prediction.label_map, volume, mask_origin(result))
+
+
 def write_report(comparison: Comparison, out: Path) -> list[Path]:
     """All files of a comparison into the folder `out`, which is made if need be. Returns their paths."""
     out.mkdir(parents=True, exist_ok=True)
-    masks = [
-        write_label_map(out / f"{r.prediction.checkpoint.model}.nii.gz", r.prediction.label_map, comparison.case.volume)
-        for r in comparison.results
-    ]
+    masks = [_write_mask(comparison.case.volume, result, out) for result in comparison.results]
     page = out / "report.html"
     page.write_text(report_html(comparison), encoding="utf-8")
     return [

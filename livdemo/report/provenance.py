@@ -10,6 +10,7 @@ import livdemo
 from livdemo.comparison import Comparison, Result
 from livdemo.metrics import DEFINITIONS
 from livdemo.predictor import Prediction, decision_rule
+from livdemo.volume import MaskOrigin
 
 from .figures import DISCLAIMER
 
@@ -22,8 +23,7 @@ def provenance(comparison: Comparison) -> dict[str, Any]:
         "date": now(),
         "disclaimer": DISCLAIMER,
         "command": command(comparison),
-        "versions": {name: version(name) for name in ("torch", "numpy", "scipy", "opencv-python-headless")}
-        | {"python": platform.python_version()},
+        "versions": _versions(),
         "case": {
             "name": case.name,
             "source": case.source,
@@ -40,6 +40,27 @@ def provenance(comparison: Comparison) -> dict[str, Any]:
         "empty_masks": "Both empty: n/a. Exactly one empty: overlap 0, distances are the image diagonal (a miss).",
         "liver": "labels 1 and 2 together: a tumour is inside the liver",
     }
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("torch", "numpy", "scipy", "opencv-python-headless")}
+    return packages | {"python": platform.python_version()}
+
+
+def mask_origin(result: Result) -> MaskOrigin:
+    """What a mask's own header says: which weights, how they were asked, with which versions, when."""
+    checkpoint = result.prediction.checkpoint
+    return MaskOrigin(
+        f"livdemo {checkpoint.model} {checkpoint.sha256[:12] or 'untrained'}",
+        {
+            "livdemo": livdemo.__version__,
+            "date": now(),
+            "disclaimer": DISCLAIMER,
+            "versions": _versions(),
+            "labels": {"0": "background", "1": "liver", "2": "tumour"},
+            **_run_provenance(result),
+        },
+    )
 
 
 def _run_provenance(result: Result) -> dict[str, Any]:

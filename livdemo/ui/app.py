@@ -7,10 +7,9 @@ Handlers are public functions of the web server (anybody can call them), so each
 """
 
 import html
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,17 +25,21 @@ from livdemo.intensity import NAMED_WINDOWS, Equalisation, Preprocessing
 from livdemo.predictor import PLAIN, Assembly, decision_rule, named_inference
 from livdemo.report import write_report
 from livdemo.ui import built_in
-from livdemo.ui.compare import compare_place
+from livdemo.ui.api import compare_endpoint
+from livdemo.ui.compare import compare_place, tick_models, waiting
+from livdemo.ui.deep_link import NO_LINK, Link, link_button, link_value, on_press, read_link
+from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.models import models_place
 from livdemo.ui.results import results_place
 from livdemo.ui.scores import NO_RESULT, cards_html, slice_curve, table_html
 from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.steps import steps_html
+from livdemo.ui.upload import read_upload
 from livdemo.ui.viewer import Pane, ct_viewer, parse_slice, viewer_value
-from livdemo.volume import read_label_map, read_volume
 
 FIRST_CASE = "phantom"
+MESSAGE = 4  # where _opened() and _refused() have what is said about the case
 SECONDS_BETWEEN_PICTURES = 0.7  # how often a running model's slices are sent to the viewer
 SESSION_SECONDS = 3600
 EQUALISATIONS: Mapping[str, Equalisation] = MappingProxyType({"none": "none", "he": "he", "clahe": "clahe"})
@@ -78,12 +81,13 @@ def build_app() -> gr.Blocks:
         with gr.Row(elem_classes="casebar"):
             case = gr.Dropdown(_case_choices(), value=FIRST_CASE, label="Case", elem_id="case")
             facts = gr.HTML(elem_classes="facts", apply_default_css=False)
+            link = link_button(over=True, elem_id="copy-link")
         with gr.Accordion("Open a CT of your own", open=False, elem_id="upload"):
             upload = _upload_panel()
         message = gr.HTML("", elem_id="message", elem_classes="message", apply_default_css=False)
         # All places are rendered from the start: who comes back finds everything as it was.
-        with gr.Tabs(elem_id="places"):
-            with gr.Tab("Learn", id="learn", render_children=True), gr.Row(elem_classes="bench"):
+        with gr.Tabs(elem_id="places") as places:
+            with gr.Tab("Learn", id="learn", render_children=True, elem_id="learn"), gr.Row(elem_classes="bench"):
                 with gr.Column(scale=8, min_width=340):
                     viewer = ct_viewer(elem_id="viewer")
                 with gr.Column(scale=5, min_width=320), gr.Tabs(elem_id="steps") as steps:
@@ -128,7 +132,15 @@ def build_app() -> gr.Blocks:
                 api_visibility="private",
             )
         segment["model"].input(model_html, segment["model"], segment["about"], api_visibility="private")
-        running = segment["run"].click(
+        pressed = segment["run"].click(
+            waiting,
+            None,
+            [segment["status"], segment["run"], segment["cancel"], message],
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        running = pressed.then(
             run_model,
             [session, slice_index, segment["model"], segment["inference"]],
             [
@@ -136,33 +148,43 @@ def build_app() -> gr.Blocks:
                 *(score["cards"], score["table"], score["curve"], score["files"]),
             ],
             show_progress="hidden",
-            concurrency_limit=1,
-            concurrency_id="inference",
             api_visibility="private",
+            **IN_LINE,
         )
+        told = tell_line(pressed.then, running, segment["status"])
         segment["cancel"].click(
             cancelled,
             None,
             [segment["status"], segment["run"], segment["cancel"]],
-            cancels=[running],
+            cancels=[running, told],
             queue=False,
             show_progress="hidden",
             api_visibility="private",
         )
         opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
         opened += [segment["run"], segment["cancel"], score["cards"], score["table"], score["curve"], score["files"]]
-        old_runs = [running, *wall.running]  # they would go on and bring the old case back onto the screen
-        for open_now in (case.input, app.load):
-            cancels = None if open_now is app.load else old_runs
-            event = open_now(
-                open_case,
-                [case, session, *asked],
-                opened,
-                cancels=cancels,
-                show_progress="hidden",
-                api_visibility="private",
-            )
+        opened += [link]
+        old_runs = [running, told, *wall.running]  # they would go on and bring the old case back onto the screen
+        opening = case.input(
+            open_case,
+            [case, session, *asked],
+            opened,
+            cancels=old_runs,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        parts = wall.components
+        loaded = app.load(
+            open_link,
+            [session, *asked],
+            [*opened, case, parts["models"], parts["untrained"], parts["place"], places],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        for event in (opening, loaded):
             wall.follow(event)
+        for button in (link, parts["link"]):
+            on_press(button, link, parts["models"], parts["untrained"])
         uploaded = upload["open"].click(
             open_upload,
             [upload["ct"], upload["reference"], upload["resample"], session, *asked],
@@ -171,6 +193,7 @@ def build_app() -> gr.Blocks:
             api_visibility="private",
         )
         wall.follow(uploaded)
+        compare_endpoint()
     return app
 
 
@@ -280,12 +303,28 @@ def _case_choices() -> list[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------- handlers
 
 
-def open_case(name: str, session: Session | None, window: str, equalisation: str) -> list[Any]:
-    """A case of the catalogue."""
+def open_case(name: str, session: Session | None, window: str, equalisation: str, link: Link = NO_LINK) -> list[Any]:
+    """A case of the catalogue, at the slice and in the window of a link if there is one."""
     try:
-        return _opened(built_in.open_case(name), session, window, equalisation, is_built_in(name))
+        return _opened(built_in.open_case(name), session, window, equalisation, name, link)
     except InputError as error:
         return _refused(error, session)
+
+
+def open_link(session: Session | None, window: str, equalisation: str, request: gr.Request) -> list[Any]:
+    """What the page's address asks for; what it asks for in vain is said, and the rest is as on a first visit."""
+    link = read_link(request.query_params)
+    name = link.case or FIRST_CASE
+    values = open_case(name, session, window, equalisation, link)
+    if values[0] == gr.skip():  # on the list, but it cannot be read: say so beside the first case
+        refused, name = values[MESSAGE], FIRST_CASE
+        values = open_case(FIRST_CASE, session, window, equalisation)
+        values[MESSAGE] = refused
+    elif link.problem:
+        values[MESSAGE] = alert(InputError(link.problem))
+    # Without a place in the link nothing is selected: the visitor may have gone somewhere while the case was read.
+    place = [gr.skip()] * 2 if link.place is None else [link.place, gr.Tabs(selected=link.place)]
+    return [*values, name, *tick_models(link.models), *place]
 
 
 def open_upload(
@@ -298,36 +337,30 @@ def open_upload(
 ) -> list[Any]:
     """The visitor's own CT; on any error the case that was open stays open."""
     try:
-        case = _read_upload(ct, reference, resample)
+        case = read_upload(ct, reference, resample)
     except InputError as error:
         return [*_refused(error, session), gr.skip()]
     return [*_opened(case, session, window, equalisation), gr.Dropdown(value=None)]
 
 
-def _read_upload(ct: list[str] | None, reference: str | None, resample: bool) -> Case:
-    if not ct:
-        raise InputError("No CT was chosen: drop a file into the field above, then press Open.")
-    if len(ct) == 1:
-        volume = read_volume(ct[0])
-    else:  # the files of one DICOM series; gradio keeps each in a folder of its own
-        with tempfile.TemporaryDirectory() as folder:
-            for number, path in enumerate(ct):
-                shutil.copyfile(path, Path(folder) / f"{number:05d} {Path(path).name}")
-            volume = read_volume(folder)
-    label_map = None if reference is None else read_label_map(reference, volume, resample=resample)
-    name = Path(ct[0]).name.split(".")[0]
-    return Case(name, volume, label_map, "your upload", "yours", "")
-
-
 def _opened(
-    case: Case, previous: Session | None, window: str, equalisation: str, built_in_case: bool = False
+    case: Case,
+    previous: Session | None,
+    window: str,
+    equalisation: str,
+    name: str | None = None,
+    link: Link = NO_LINK,
 ) -> list[Any]:
-    """Values of every component that depends on the case."""
-    session = open_session(case, previous, built_in_case)
-    value = viewer_value(case.volume, _panes(session), session.folder, None, NAMED_WINDOWS["abdomen"], linked=True)
+    """Values of every component that depends on the case. name: in the catalogue; None for an upload."""
+    session = open_session(case, previous, name is not None and is_built_in(name))
+    if link.slice_index is not None or link.window is not None:
+        first_window = link.window or session.first_window
+        session = replace(session, first_slice=link.slice_index, first_window=first_window)
+    value = _viewer(session, session.first_slice)
     steps = show_steps(session, value["slice"], window, equalisation)
     facts = _facts_html(case)
-    return [session, value["slice"], value, facts, "", steps, "", *_idle_buttons(), *_score_values(None, None)]
+    to_link = link_value(name, value["volume"]["key"])
+    return [session, value["slice"], value, facts, "", steps, "", *_idle_buttons(), *_score_values(None, None), to_link]
 
 
 def _idle_buttons() -> list[gr.Button]:
@@ -337,7 +370,7 @@ def _idle_buttons() -> list[gr.Button]:
 
 def _refused(error: InputError, session: Session | None) -> list[Any]:
     """Say what is wrong and leave everything else as it is; but a run was cancelled by the press of Open."""
-    return [*[gr.skip()] * 4, alert(error), gr.skip(), "", *_idle_buttons(), *[gr.skip()] * 4]
+    return [*[gr.skip()] * 4, alert(error), gr.skip(), "", *_idle_buttons(), *[gr.skip()] * 5]
 
 
 def _facts_html(case: Case) -> str:
@@ -456,9 +489,9 @@ def cancelled() -> list[Any]:
     return [status_html(text, 0.0), gr.Button(interactive=True), gr.Button(interactive=False)]
 
 
-def _viewer(session: Session, slice_index: int, running: Assembly | None = None) -> dict[str, Any]:
+def _viewer(session: Session, slice_index: int | None, running: Assembly | None = None) -> dict[str, Any]:
     panes = _panes(session) if running is None else _panes(session, running.label_map, running.finished)
-    return viewer_value(session.case.volume, panes, session.folder, slice_index, NAMED_WINDOWS["abdomen"], linked=True)
+    return viewer_value(session.case.volume, panes, session.folder, slice_index, session.first_window, linked=True)
 
 
 def _progress(event: Progress) -> str:

@@ -19,6 +19,7 @@ from livdemo.cases import Case
 from livdemo.errors import InputError
 from livdemo.intensity import NAMED_WINDOWS, Equalisation, Window
 from livdemo.ui.choices import known_names, ready_to_run
+from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
 
@@ -37,7 +38,7 @@ trained; right, the same slice fed with the window and equalisation chosen here.
 def bench_panel(
     session: gr.State, models: gr.CheckboxGroup, untrained: gr.CheckboxGroup
 ) -> tuple[list[Any], list[Any]]:
-    """Build the accordion. Returns the events that run networks, and what clear_bench() clears."""
+    """Build the accordion. Returns the events of runs, and what clear_bench() clears."""
     with gr.Accordion("Preprocessing bench", open=False, elem_id="bench"):
         gr.Markdown(WHY)
         with gr.Row():
@@ -62,12 +63,13 @@ def bench_panel(
     preset.input(
         lambda name: [NAMED_WINDOWS[name].width, NAMED_WINDOWS[name].center], preset, [width, center], **_QUIET
     )
-    takes_turns: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "inference", "js": SLICE_IN_VIEW, **_QUIET}
+    takes_turns: dict[str, Any] = {"js": SLICE_IN_VIEW, **IN_LINE, **_QUIET}
     fed = run.click(
         feed_slice, [k, session, models, untrained, width, center, equalisation], [result, status], **takes_turns
     )
     swept = over.click(sweep_slice, [k, session, models, untrained, label], [plot, status], **takes_turns)
-    return [fed, swept], [result, plot, status]
+    told = [tell_line(button.click, ran, status) for button, ran in ((run, fed), (over, swept))]
+    return [fed, swept, *told], [result, plot, status]
 
 
 def clear_bench() -> list[Any]:

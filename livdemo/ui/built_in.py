@@ -23,6 +23,11 @@ def _built_in(name: str) -> Case:
     return case
 
 
+def is_kept(name: str) -> bool:
+    """Whether runs of the case are kept: the built-in ones, but not every phantom of every seed."""
+    return is_built_in(name) and ":" not in name
+
+
 class NotRunYetError(LookupError):
     """Nobody has run this model on this case."""
 

@@ -1,5 +1,6 @@
 """What can be chosen to stand on the wall: every model, the trained ones first; the untrained say so."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -45,9 +46,16 @@ def known_names(asked: object) -> list[str]:
     return [choice.name for choice in model_choices() if choice.name in wanted]
 
 
+def refuse_unknown(names: Sequence[str]) -> None:
+    """InputError for the first name that is not on the list."""
+    known = [choice.name for choice in model_choices()]
+    for name in names:
+        if name not in known:
+            raise InputError(f"There is no model called {name!r}: choose one of {', '.join(known)}.")
+
+
 def ready_to_run(name: str) -> tuple[Checkpoint, dict[str, nn.Module]]:
     """A model's row and, if it is not trained, its network with random weights. InputError for an unknown name."""
-    if name not in {choice.name for choice in model_choices()}:
-        raise InputError(f"There is no model called {name!r}: choose one of the list.")
+    refuse_unknown([name])
     checkpoints, networks = select([name])
     return checkpoints[0], networks

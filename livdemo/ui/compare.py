@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from livdemo.cases import Case
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
 from livdemo.report import write_report
@@ -20,6 +21,8 @@ from livdemo.rescoring import HIGHEST_THRESHOLD, LOWEST_THRESHOLD
 from livdemo.ui.bench import bench_panel, clear_bench
 from livdemo.ui.built_in import keep_result, kept_result
 from livdemo.ui.choices import known_names, model_choices, ready_to_run
+from livdemo.ui.deep_link import link_button
+from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.look import clear_look, look_panel
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
@@ -108,21 +111,17 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
         gr.Markdown("A mask per model on the CT's grid, all figures as CSV and JSON, and one page that opens offline.")
         write = gr.Button("Write the files", elem_id="wall-write", scale=0, min_width=160)
         files = gr.File(label="Files", visible=False, elem_id="wall-files")
+        link = link_button(elem_id="wall-link")
 
     asked = [*chosen, *sliders, plotted]
     shown = [standing, viewer, strip, scores, lesions, tissues, plot]
     view_inputs, enter_inputs = [session, standing, *asked], [place, session, standing, *asked]
     enter_outputs = [session, *shown]
-    ran = run.click(waiting, None, [status, run, cancel, message], queue=False, **_QUIET).then(
-        run_wall,
-        view_inputs,
-        [session, *shown, status, run, cancel, message],
-        concurrency_limit=1,
-        concurrency_id="inference",
-        **_QUIET,
-    )
+    pressed = run.click(waiting, None, [status, run, cancel, message], queue=False, **_QUIET)
+    ran = pressed.then(run_wall, view_inputs, [session, *shown, status, run, cancel, message], **IN_LINE, **_QUIET)
+    told = tell_line(pressed.then, ran, status)
     ran.then(show_wall, view_inputs, shown, **_QUIET)  # the choices may have changed since the press of Run
-    cancel.click(cancelled, None, [status, run, cancel], cancels=[ran], queue=False, **_QUIET)
+    cancel.click(cancelled, None, [status, run, cancel], cancels=[ran, told], queue=False, **_QUIET)
     tab.select(lambda: "compare", None, place, queue=False, **_QUIET).then(
         enter_wall, enter_inputs, enter_outputs, **_QUIET
     )
@@ -142,7 +141,8 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     write.click(write_files, [session, standing], [files, message], **_QUIET)
     components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *benched, *maps, files]}
     components |= {"enter_inputs": enter_inputs, "enter_outputs": enter_outputs}
-    return Place(components, (ran, *fed, looked))
+    components |= {"place": place, "models": chosen[0], "untrained": chosen[1], "link": link}
+    return Place(components, (ran, told, *fed, *looked))
 
 
 def _model_panel() -> list[Any]:
@@ -169,6 +169,17 @@ def _model_panel() -> list[Any]:
     # Rendered further below, where those who want it look for it.
     untrained = gr.CheckboxGroup(others, value=[], label="Untrained models", show_label=False, render=False)
     return [models, untrained, extras]
+
+
+def tick_models(names: Sequence[str] | None) -> list[Any]:
+    """Trained and untrained models with exactly these ticked; None leaves them as they are."""
+    if names is None:
+        return [gr.skip(), gr.skip()]
+    choices = model_choices()
+    return [
+        gr.CheckboxGroup(value=[one.name for one in choices if one.name in names and one.trained is trained])
+        for trained in (True, False)
+    ]
 
 
 def _first_sliders() -> tuple[Any, ...]:
@@ -286,7 +297,7 @@ def _view(
     standing = arrange(case, session.results, asked.chosen, asked.extras, asked.adjustment, before)
     titles = {choice.name: choice.title for choice in model_choices() if choice.name in asked.chosen}
     panes = panes_of(case, titles, standing, failed or {})
-    value = viewer_value(case.volume, panes, session.folder, linked=True)
+    value = viewer_value(case.volume, panes, session.folder, session.first_slice, session.first_window, linked=True)
     key = value["volume"]["key"]
     entries = standing.entries
     return [
@@ -353,7 +364,7 @@ def run_wall(session: Session | None, standing: Standing | None, *controls: obje
             *_busy(),
         ]
         try:
-            for event in _run_one(session, name):
+            for event in run_one(session.case, name, session.built_in):
                 if isinstance(event, Result):
                     session = session.with_results({name: event})
                 else:
@@ -374,18 +385,18 @@ def _busy() -> list[Any]:
     return [gr.Button(interactive=False), gr.Button(interactive=True), gr.skip()]
 
 
-def _run_one(session: Session, name: str) -> Iterator[Progress | Result]:
+def run_one(case: Case, name: str, built_in: bool) -> Iterator[Progress | Result]:
     """Progress now and then, at the end the result; a built-in case's result is kept for the next visitor."""
-    kept = kept_result(session.case.name, name) if session.built_in else None
+    kept = kept_result(case.name, name) if built_in else None
     if kept is not None:
         yield kept
         return
     checkpoint, networks = ready_to_run(name)
     shown = 0.0
-    for event in compare(session.case, [checkpoint], untrained=networks, quantised=True):
+    for event in compare(case, [checkpoint], untrained=networks, quantised=True):
         if isinstance(event, Result):
-            if session.built_in:
-                keep_result(session.case, event)
+            if built_in:
+                keep_result(case, event)
             yield event
         elif time.monotonic() - shown > SECONDS_BETWEEN_PICTURES:
             shown = time.monotonic()

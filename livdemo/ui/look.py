@@ -16,6 +16,7 @@ from livdemo.intensity import Preprocessing
 from livdemo.predictor import Predictor
 from livdemo.ui.bench import SLICE_IN_VIEW
 from livdemo.ui.choices import explains_of, known_names, model_choices, ready_to_run
+from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
 
@@ -27,8 +28,8 @@ WHY = """Attention and gates say where a network looked, not whether it was righ
 map on its own scale; the squares are as coarse as the network's own grid."""
 
 
-def look_panel(session: gr.State, models: gr.CheckboxGroup, untrained: gr.CheckboxGroup) -> tuple[Any, list[Any]]:
-    """Build the accordion. Returns the event that runs a network, and what clear_look() clears."""
+def look_panel(session: gr.State, models: gr.CheckboxGroup, untrained: gr.CheckboxGroup) -> tuple[list[Any], list[Any]]:
+    """Build the accordion. Returns the events of a run, and what clear_look() clears."""
     with gr.Accordion("What a model looked at", open=False, elem_id="look-at") as panel:
         gr.Markdown(WHY)
         with gr.Row(elem_classes="runbar"):
@@ -42,12 +43,11 @@ def look_panel(session: gr.State, models: gr.CheckboxGroup, untrained: gr.Checkb
         look,
         [k, session, model],
         [result, status],
-        concurrency_limit=1,
-        concurrency_id="inference",
         js=SLICE_IN_VIEW,
+        **IN_LINE,
         **_QUIET,
     )
-    return looked, [result, status]
+    return [looked, tell_line(run.click, looked, status)], [result, status]
 
 
 def clear_look() -> list[Any]:

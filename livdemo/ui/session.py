@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from livdemo.cases import Case
 from livdemo.comparison import Result
+from livdemo.intensity import NAMED_WINDOWS, Window
 from livdemo.metrics import LabelMetrics, SliceMetrics
 
 
@@ -23,6 +24,8 @@ class Session:
         default_factory=dict
     )  # of the wall, by model, each with its own rule and asked plainly
     built_in: bool = False  # a case of the catalogue, whose runs may be kept for the next visitor
+    first_slice: int | None = None  # where viewers open the case; None: where its liver is largest
+    first_window: Window = NAMED_WINDOWS["abdomen"]
 
     def with_result(self, result: Result) -> "Session":
         """The same case, now with a result of the steps."""

@@ -33,7 +33,7 @@ def solid_panel(session: gr.State, standing: gr.State) -> list[Any]:
     panel.expand(open_solid, [session, standing, model, way], [model, plot], **_QUIET)
     for control in (model, way):
         control.input(draw_solid, [session, standing, model, way], plot, **_QUIET)
-    panel.collapse(lambda: gr.Plot(visible=False), None, plot, queue=False, show_progress="hidden")
+    panel.collapse(lambda: gr.Plot(visible=False), None, plot, queue=False, **_QUIET)
     return [panel, plot]
 
 

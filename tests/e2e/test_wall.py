@@ -1,6 +1,6 @@
 """The wall in a real browser: run, scrub without a request, jump to errors, another rule, two visitors, cancel."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -10,14 +10,10 @@ from playwright.sync_api import Page, expect
 
 from livdemo.agreement import error_peaks, per_slice, worst_slice
 from livdemo.cases import Case, load_case
-from livdemo.checkpoints import load_model
 from livdemo.metrics.lesions import label_lesions
 from livdemo.run_cache import read_run
-from livdemo.ui import built_in
-from livdemo.ui.app import build_app, launch_options
 from livdemo.ui.choices import ready_to_run
 from tests.e2e.conftest import PATIENCE_MS
-from tests.small_model import write_phantom_pair
 
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=PATIENCE_MS)
@@ -27,17 +23,8 @@ VIEWER, STRIP = "#wall-viewer .lv", "#strip .ls"
 
 
 @pytest.fixture(scope="module")
-def address(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The whole page with two quick networks that know the phantom's greys, and a cache folder of its own."""
-    folder = tmp_path_factory.mktemp("wall")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LIVDEMO_WEIGHTS", str(folder / "weights"))
-        environment.setenv("LIVDEMO_CACHE", str(folder / "cache"))
-        write_phantom_pair(folder / "weights")
-        built_in._kept_result.cache_clear()
-        yield serve(build_app().queue(), **launch_options())
-        built_in._kept_result.cache_clear()
-        load_model.cache_clear()
+def address(two_models: str) -> str:
+    return two_models
 
 
 def _enter(page: Page) -> None:

@@ -1,0 +1,61 @@
+"""The line before the networks: one runs at a time, and whoever waits is told how many come before.
+
+    ran = button.click(run_wall, ..., **IN_LINE)
+    tell_line(button.click, ran, status)          # the status says so until the run begins or is cancelled
+
+gradio keeps the line, first come, first served, for all networks of the page and for programs; here it is only read.
+Nothing of other visitors is told but their number.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import gradio as gr
+from gradio.queueing import Queue
+
+from livdemo.ui.messages import status_html
+
+GROUP = "inference"
+IN_LINE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": GROUP}
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_TO_JOIN = 3.0  # a run that is not in the line by then has begun, or was cancelled
+
+
+def runs_before(queue: Queue, session_hash: str, run: int) -> int | None:
+    """Runs at work or waiting before this visitor's `run` (its event's number); None when that is not waiting."""
+    line = queue.event_queue_per_concurrency_id.get(GROUP)
+    if line is None:
+        return None
+    for rank, event in enumerate(list(line.queue)):
+        if event.session_hash == session_hash and event.fn._id == run:
+            return line.current_concurrency + rank
+    return None
+
+
+def line_text(before: int) -> str:
+    """How many runs come first, in words."""
+    return f"Waiting: {before} {'run' if before == 1 else 'runs'} before yours. One network runs at a time."
+
+
+def tell_line(starts: Callable[..., Any], ran: Any, status: gr.HTML) -> Any:
+    """Say in `status` how many runs come before the event `ran`, from the event `starts` on. Returns its event."""
+
+    async def tell(request: gr.Request) -> AsyncIterator[Any]:
+        assert request.request is not None  # it came through the queue
+        queue, visitor = request.request.app.get_blocks()._queue, request.session_hash or ""
+        began, told, seen = time.monotonic(), 0, False
+        while True:
+            before = runs_before(queue, visitor, ran["id"])
+            if before is None and (seen or time.monotonic() - began > SECONDS_TO_JOIN):
+                yield gr.skip()  # gradio sends a generator's last value once more, perhaps over the run's first words
+                return
+            seen = seen or before is not None
+            if before and before != told:
+                told = before
+                yield status_html(line_text(before), 0.0)
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+    # It costs no thread, and the line is shorter than the number of events that gradio works on at once.
+    return starts(tell, None, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")
