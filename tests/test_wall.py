@@ -32,7 +32,7 @@ from livdemo.ui.speed import speed_figure
 from livdemo.ui.strip import strip_value
 from livdemo.ui.tables import NOTHING_YET, lesion_table, score_table, tissue_tables
 from livdemo.ui.viewer import viewer_value
-from livdemo.ui.wall import AS_THE_PAPER, EXTRAS, Adjustment, Entry, LevelMap, Standing, arrange, panes_of
+from livdemo.ui.wall import AS_THE_PAPER, EXTRAS, Adjustment, Entry, LevelMap, Standing, arrange, panes_of, witnesses_of
 from tests.made_up import block_case
 from tests.small_model import write_pair
 
@@ -199,6 +199,32 @@ def test_the_ledger_jumps_and_says_missed(results: dict[str, Result]) -> None:
     assert "data-slice='2'" in ledger
     assert "missed" in ledger
     assert "No false alarms" in ledger
+
+
+def test_a_distance_shows_where_it_is_measured(results: dict[str, Result], tmp_path: Path) -> None:
+    """The stray block of slice 5 is the lonely one; a perfect tumour and a missed one have nothing to show."""
+    case = block_case()
+    standing = arrange(case, results, BOTH, [])
+    sees, blind = standing.entries
+    (witness,) = witnesses_of(blind, True)
+    (z, y, x), (_, near_y, near_x) = witness.ends
+    assert (witness.label, witness.whose, z, y, x) == ("liver", "prediction", 5, 31, 31)
+    assert case.reference[witness.ends[1]] == 1
+    assert (near_y, near_x) == (23, 23)
+    assert list(witnesses_of(sees, True)) == []
+    row = score_table(case, standing.entries, "key").split("data-entry='tumourless'")[1].split("</tr>")[0]
+    assert "data-slice='5' data-x='31' data-y='31' data-witness='liver'" in row
+    assert witness.words.removesuffix(" mm") in row.split("<button")[1].split("</button>")[0]
+    assert "<button" not in row.split("HD mm tumour")[1].split("</td>")[0]
+    panes = panes_of(case, {"tumourless": "Tumourless"}, standing, {})
+    sent = json.loads(json.dumps(viewer_value(case.volume, panes, tmp_path)))["panes"][1]["witnesses"]
+    assert sent == [
+        {"label": "liver", "ends": [list(end) for end in witness.ends], "whose": "prediction", "words": witness.words}
+    ]
+    unknown = block_case(known=False)
+    assert next(witnesses_of(arrange(unknown, results_of(unknown), BOTH[1:], []).entries[0], False)).words[-7:] == (
+        " voxels"
+    )
 
 
 def test_tissues_add_up(results: dict[str, Result]) -> None:

@@ -48,7 +48,8 @@ COMPONENTS = {"paper": None, "on": True, "off": False}
 QUESTION = """### Who is right, and where?"""
 
 READING = """All pictures show the same slice. Above each stands its Dice in this slice and, after *3D*, in the whole
-volume. *Errors* shows what a model adds (hatched) and what it misses (dotted)."""
+volume. *Errors* shows what a model adds (hatched) and what it misses (dotted), *Largest gap* where the Hausdorff
+distance (HD) is measured."""
 
 RULE = """The networks have said how probable liver and tumour are. A *rule* makes labels of that. Move it, and
 pictures and scores follow at once: nothing runs again."""
@@ -293,7 +294,7 @@ def _view(
         standing,
         value,
         strip_value(case, entries, key),
-        score_table(case, entries),
+        score_table(case, entries, key),
         lesion_table(case, entries, key),
         tissue_tables(case, entries),
         _plot(standing) if asked.plotted else gr.skip(),
