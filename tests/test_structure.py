@@ -10,7 +10,7 @@ from tests.conftest import REPOSITORY
 
 SOURCES = sorted([*REPOSITORY.glob("livdemo/**/*.py"), *REPOSITORY.glob("train/**/*.py"), REPOSITORY / "app.py"])
 NO_TORCH = ("intensity", "metrics", "overlay", "phantom", "volume", "cases", "errors", "report")
-NO_TORCH += ("rescoring", "consensus", "mesh", "agreement")
+NO_TORCH += ("rescoring", "consensus", "mesh", "agreement", "curves")
 
 
 def _module(path: Path) -> str:

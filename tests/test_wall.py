@@ -25,6 +25,7 @@ from livdemo.ui import built_in
 from livdemo.ui import compare as place
 from livdemo.ui.bench import feed_slice, sweep_figure, sweep_slice
 from livdemo.ui.choices import explains_of, known_names, model_choices, ready_to_run
+from livdemo.ui.curves import curve_figure, draw_curves, drawn_curves
 from livdemo.ui.look import choices_to_look, look, maps_html
 from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.solid import draw_solid, open_solid, solid_figure
@@ -371,6 +372,42 @@ def test_speed_has_a_point_per_model_and_label(results: dict[str, Result]) -> No
     liver, tumour = speed_figure(entries).data
     assert list(liver.text) == ["Thresholds", "Tumourless"]
     assert list(tumour.y) == [1.0, 0.0]
+
+
+# ---------------------------------------------------------------------------------------------- curves
+
+
+def test_a_curve_per_model_and_the_mask_beside_it(session: Session, results: dict[str, Result]) -> None:
+    opened = session.with_results(results)
+    standing = arrange(session.case, results, BOTH, [])
+    plot, table = draw_curves(opened, standing, "tumour", True)
+    drawn = drawn_curves(session.case, standing.entries, "tumour")
+    curve, mark, *_ = curve_figure(drawn, "tumour").data
+    assert (mark.x, mark.y) == ((1,), (1,))  # all of the tumour is found, and nothing else
+    assert curve.text[0] == "threshold 0.05"
+    assert curve.name == "Thresholds, area 1.000"
+    assert plot.visible
+    assert "chance here" in table
+    row = table.split("Tumourless</th>")[1].split("</tr>")[0]
+    assert "data-title='Recall'>0.000" in row
+    strict = arrange(session.case, results, BOTH, [], Adjustment(smallest_lesion_ml=1.0))
+    moved = drawn_curves(session.case, strict.entries, "tumour")[0]
+    assert (moved.curve.area, moved.metrics.sensitivity) == (1, 0)  # another rule moves the mask, not the curve
+
+
+def test_curves_that_cannot_be_drawn_say_why(session: Session, results: dict[str, Result]) -> None:
+    standing = arrange(session.case, results, BOTH, [])
+    opened = session.with_results(results)
+    assert draw_curves(opened, standing, "tumour", False) == [gr.skip(), gr.skip()]
+    assert draw_curves(opened, standing, "spleen", True) == [gr.skip(), gr.skip()]
+    assert "once one has run" in draw_curves(opened, None, "liver", True)[1]
+    assert "once one has run" in draw_curves(session, standing, "liver", True)[1]  # of the case before
+    unscored = replace(opened, case=replace(session.case, reference=None))
+    assert "no reference" in draw_curves(unscored, standing, "liver", True)[1]
+    healthy = replace(opened, case=replace(session.case, reference=np.minimum(session.case.reference, 1)))
+    plot, said = draw_curves(healthy, standing, "tumour", True)
+    assert "has no tumour" in said
+    assert not plot.visible
 
 
 # ---------------------------------------------------------------------------------------------- 3D

@@ -20,6 +20,7 @@ from livdemo.rescoring import HIGHEST_THRESHOLD, LOWEST_THRESHOLD
 from livdemo.ui.bench import bench_panel, clear_bench
 from livdemo.ui.built_in import keep_result, kept_result
 from livdemo.ui.choices import known_names, model_choices, ready_to_run
+from livdemo.ui.curves import clear_curves, curve_panel
 from livdemo.ui.look import clear_look, look_panel
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
@@ -103,6 +104,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
         tissues = figure_table(elem_id="wall-tissues")
     with gr.Accordion("Speed against Dice", open=False, elem_id="speed") as speed:
         plot = gr.Plot(show_label=False, visible=False, elem_id="wall-plot")
+    curves = curve_panel(session, standing)
     fed, benched = bench_panel(session, chosen[0], chosen[1])
     looked, maps = look_panel(session, chosen[0], chosen[1])
     with gr.Accordion("Take home", open=False):
@@ -141,7 +143,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     speed.expand(lambda: True, None, plotted, queue=False, **_QUIET).then(show_plot, [standing], plot, **_QUIET)
     speed.collapse(lambda: (False, gr.Plot(visible=False)), None, [plotted, plot], queue=False, **_QUIET)
     write.click(write_files, [session, standing], [files, message], **_QUIET)
-    components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *benched, *maps, files]}
+    components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *curves, *benched, *maps, files]}
     components |= {"enter_inputs": enter_inputs, "enter_outputs": enter_outputs}
     return Place(components, (ran, *fed, looked))
 
@@ -315,6 +317,7 @@ def idle() -> list[Any]:
         *buttons,
         gr.Accordion(open=False),
         gr.Plot(visible=False),
+        *clear_curves(),
         *clear_bench(),
         *clear_look(),
         gr.File(visible=False),

@@ -103,6 +103,10 @@ class Standing:
         """Everything that is scored: the models, then what they say together."""
         return [*self.models.values(), *(extra for extra in self.extras.values() if isinstance(extra, Entry))]
 
+    def is_of(self, results: Mapping[str, Result]) -> bool:
+        """Whether all of it was made from these: between the opening of a case and the next picture it is not."""
+        return {id(one) for one in self.made_from} <= {id(one) for one in results.values()}
+
 
 def arrange(
     case: Case,
