@@ -264,6 +264,11 @@ def test_names_that_are_on_no_list() -> None:
         ready_to_run("../../etc/passwd")
 
 
+def test_the_folded_choices_say_how_many() -> None:
+    assert place.choice_words(BOTH, [], ["majority"]) == "Models: 2 of 2 · together: 1 of 6"
+    assert place.choice_words([], ["sfan"], None) == "Models: 0 of 2, 1 untrained · together: 0 of 6"
+
+
 # ---------------------------------------------------------------------------------------------- handlers
 
 

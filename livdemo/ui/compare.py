@@ -78,14 +78,14 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     """Build the place inside of `tab`, which is open at the time of the call."""
     place, plotted = gr.State(""), gr.State(False)
     standing = gr.State(None, time_to_live=STANDING_SECONDS)
-    gr.Markdown(QUESTION)
-    chosen = _model_panel()
     with gr.Row(elem_classes="runbar"):
+        chosen = _model_panel()
         run = gr.Button("Run", variant="primary", elem_id="wall-run", scale=0, min_width=120)
         cancel = gr.Button("Cancel", elem_id="wall-cancel", interactive=False, scale=0, min_width=100)
         status = gr.HTML("", elem_id="wall-status", apply_default_css=False)
     message = gr.HTML("", elem_id="wall-message", elem_classes="message", apply_default_css=False)
     viewer = ct_viewer(elem_id="wall-viewer", histogram=False)
+    gr.Markdown(QUESTION)
     gr.Markdown(READING, elem_classes="note")
     strip = slice_strip(elem_id="strip")
     others = len(chosen[1].choices)
@@ -149,14 +149,22 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
 
 
 def _model_panel() -> list[Any]:
-    """Trained models, untrained ones, and what to show beside them, each group in the width it needs."""
+    """Folded away, so that the pictures stand high: trained models, untrained ones, and what to show beside them.
+
+    The fold's title says how many are chosen; it is one line however many models there are.
+    """
     choices = model_choices()
     trained = [(choice.title, choice.name) for choice in choices if choice.trained]
     others = [(choice.title, choice.name) for choice in choices if not choice.trained]
-    with gr.Row(elem_classes="choices"):
+    first = [name for _, name in trained]
+    title = choice_words(first, [], FIRST_EXTRAS)
+    with (
+        gr.Accordion(title, open=False, elem_id="wall-choose", elem_classes="fold") as chooser,
+        gr.Row(elem_classes="choices"),
+    ):
         models = gr.CheckboxGroup(
             trained,
-            value=[name for _, name in trained],
+            value=first,
             label="Models",
             elem_id="wall-models",
             visible=bool(trained),
@@ -171,7 +179,18 @@ def _model_panel() -> list[Any]:
         )
     # Rendered further below, where those who want it look for it.
     untrained = gr.CheckboxGroup(others, value=[], label="Untrained models", show_label=False, render=False)
-    return [models, untrained, extras]
+    groups = [models, untrained, extras]
+    for group in groups:
+        group.change(lambda *now: gr.Accordion(label=choice_words(*now)), groups, chooser, queue=False, **_QUIET)
+    return groups
+
+
+def choice_words(models: object, untrained: object, extras: object) -> str:
+    """What is chosen, in one line: "Models: 3 of 17 · together: 2 of 6"."""
+    counts = [len(one) if isinstance(one, list | tuple) else 0 for one in (models, untrained, extras)]
+    trained = sum(choice.trained for choice in model_choices())
+    parts = [f"{counts[0]} of {trained}", *([f"{counts[1]} untrained"] if counts[1] else [])]
+    return f"Models: {', '.join(parts)} · together: {counts[2]} of {len(EXTRAS)}"
 
 
 def _first_sliders() -> tuple[Any, ...]:
