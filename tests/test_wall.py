@@ -385,7 +385,7 @@ def test_speed_has_a_point_per_model_and_label(results: dict[str, Result]) -> No
 def test_a_curve_per_model_and_the_mask_beside_it(session: Session, results: dict[str, Result]) -> None:
     opened = session.with_results(results)
     standing = arrange(session.case, results, BOTH, [])
-    plot, table = draw_curves(opened, standing, "tumour", True)
+    plot, table = draw_curves(opened, standing, "tumour")
     drawn = drawn_curves(session.case, standing.entries, "tumour")
     curve, mark, *_ = curve_figure(drawn, "tumour").data
     assert (mark.x, mark.y) == ((1,), (1,))  # all of the tumour is found, and nothing else
@@ -403,14 +403,13 @@ def test_a_curve_per_model_and_the_mask_beside_it(session: Session, results: dic
 def test_curves_that_cannot_be_drawn_say_why(session: Session, results: dict[str, Result]) -> None:
     standing = arrange(session.case, results, BOTH, [])
     opened = session.with_results(results)
-    assert draw_curves(opened, standing, "tumour", False) == [gr.skip(), gr.skip()]
-    assert draw_curves(opened, standing, "spleen", True) == [gr.skip(), gr.skip()]
-    assert "once one has run" in draw_curves(opened, None, "liver", True)[1]
-    assert "once one has run" in draw_curves(session, standing, "liver", True)[1]  # of the case before
+    assert draw_curves(opened, standing, "spleen") == [gr.skip(), gr.skip()]
+    assert "once one has run" in draw_curves(opened, None, "liver")[1]
+    assert "once one has run" in draw_curves(session, standing, "liver")[1]  # of the case before
     unscored = replace(opened, case=replace(session.case, reference=None))
-    assert "no reference" in draw_curves(unscored, standing, "liver", True)[1]
+    assert "no reference" in draw_curves(unscored, standing, "liver")[1]
     healthy = replace(opened, case=replace(session.case, reference=np.minimum(session.case.reference, 1)))
-    plot, said = draw_curves(healthy, standing, "tumour", True)
+    plot, said = draw_curves(healthy, standing, "tumour")
     assert "has no tumour" in said
     assert not plot.visible
 

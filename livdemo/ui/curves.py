@@ -34,6 +34,11 @@ MEANING = (
 )
 
 
+DRAW_IF_OPEN = """() => {
+  if (document.querySelector("#curves > .label-wrap.open")) document.querySelector("#curves-again").click();
+}"""
+
+
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """One model's curve and where its mask on the wall lies."""
@@ -49,7 +54,6 @@ class Drawn:
 
 def curve_panel(session: gr.State, standing: gr.State) -> list[Any]:
     """An accordion that draws when it is opened and when the wall changes. Returns what clear_curves() clears."""
-    opened = gr.State(False)
     with gr.Accordion("Precision and recall", open=False, elem_id="curves") as panel:
         gr.Markdown(WHAT, elem_classes="note")
         label = gr.Radio(
@@ -57,31 +61,25 @@ def curve_panel(session: gr.State, standing: gr.State) -> list[Any]:
         )
         plot = gr.Plot(show_label=False, visible=False, elem_id="curves-plot")
         table = gr.HTML(elem_id="curves-table", apply_default_css=False)
-    shown, asked = [plot, table], [session, standing, label]
-    panel.expand(lambda: True, None, opened, queue=False, show_progress="hidden", api_visibility="private").then(
-        draw_curves, [*asked, opened], shown, **_QUIET
-    )
-    for changed in (label.input, standing.change):
-        changed(draw_curves, [*asked, opened], shown, **_QUIET)
+    again = gr.Button("Draw the curves again", visible="hidden", elem_id="curves-again")
+    for asked in (panel.expand, label.input, again.click):
+        asked(draw_curves, [session, standing, label], [plot, table], **_QUIET)
+    # The browser knows whether the curves are in view: while they are not, a change of the wall asks nothing.
+    standing.change(None, None, None, js=DRAW_IF_OPEN, queue=False)
     panel.collapse(
-        lambda: [False, gr.Plot(visible=False)],
-        None,
-        [opened, plot],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        lambda: gr.Plot(visible=False), None, plot, queue=False, show_progress="hidden", api_visibility="private"
     )
-    return [panel, plot, table, opened]
+    return [panel, plot, table]
 
 
 def clear_curves() -> list[Any]:
     """Nothing of the last case."""
-    return [gr.Accordion(open=False), gr.Plot(visible=False), "", False]
+    return [gr.Accordion(open=False), gr.Plot(visible=False), ""]
 
 
-def draw_curves(session: Session | None, standing: Standing | None, label: object, opened: object) -> list[Any]:
-    """The picture, and the same figures in words; while the accordion is closed, nothing."""
-    if opened is not True or label not in LABELS:
+def draw_curves(session: Session | None, standing: Standing | None, label: object) -> list[Any]:
+    """The picture, and the same figures in words; or the sentence that says why there is none."""
+    if label not in LABELS:
         return [gr.skip(), gr.skip()]
     hidden = gr.Plot(visible=False)
     if session is None or standing is None or not standing.models or not standing.is_of(session.results):

@@ -25,7 +25,7 @@ function describeWitness(witness, given) {
     button.dataset.label = label;
     const other = whose === "prediction" ? "reference" : "prediction";
     button.title = `Hausdorff distance of the ${label}, ${words}: no point of the ${whose}'s outline is further from the ${other}'s.`;
-    button.append(make("i", ""), make("b", "", `HD ${words}`), make("span", ""));
+    button.append(make("i", ""), make("strong", "", `HD ${words}`), make("span", ""));
     return button;
   });
   witness.jumps.replaceChildren(...witness.buttons);
