@@ -21,10 +21,10 @@ from livdemo.errors import InputError
 from livdemo.metrics import score_case
 from livdemo.predictor import Predictor
 from livdemo.run_cache import runs_folder
-from livdemo.ui import built_in
+from livdemo.ui import built_in, choices
 from livdemo.ui import compare as place
 from livdemo.ui.bench import feed_slice, sweep_figure, sweep_slice
-from livdemo.ui.choices import explains_of, known_names, model_choices, ready_to_run
+from livdemo.ui.choices import Choice, explains_of, known_names, model_choices, ready_to_run
 from livdemo.ui.curves import curve_figure, draw_curves, drawn_curves
 from livdemo.ui.look import choices_to_look, look, maps_html
 from livdemo.ui.session import Session, close_session, open_session
@@ -541,3 +541,16 @@ def test_a_map_lies_where_it_was_found() -> None:
     assert (picture == picture.max()).sum() == 16
     assert "a &lt; b" in shown
     assert "0.25, 0.75" in shown
+
+
+def test_the_first_wall_has_few_models_and_one_of_each_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(*names: str) -> list[Choice]:
+        return [Choice(name, name, True) for name in names] + [Choice("dpcnet", "dpcnet", False)]
+
+    many = trained("dtan", "unetpp", "transunet_sca", "ltnet_unet", "sfan", "unet64", "aunet", "dalunet")
+    monkeypatch.setattr(choices, "model_choices", lambda: many)
+    assert choices.first_models() == ["transunet_sca", "ltnet_unet", "sfan", "unet64"], "in the order of the list"
+    monkeypatch.setattr(choices, "model_choices", lambda: trained("unetpp", "unet64", "aunet"))
+    assert choices.first_models() == ["unetpp", "unet64", "aunet"]
+    monkeypatch.setattr(choices, "model_choices", lambda: trained())
+    assert choices.first_models() == []

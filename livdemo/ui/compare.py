@@ -20,7 +20,7 @@ from livdemo.report import write_report
 from livdemo.rescoring import HIGHEST_THRESHOLD, LOWEST_THRESHOLD
 from livdemo.ui.bench import bench_panel, clear_bench
 from livdemo.ui.built_in import keep_result, kept_result
-from livdemo.ui.choices import known_names, model_choices, ready_to_run
+from livdemo.ui.choices import first_models, known_names, model_choices, ready_to_run
 from livdemo.ui.curves import clear_curves, curve_panel
 from livdemo.ui.deep_link import link_button
 from livdemo.ui.line import IN_LINE, tell_line
@@ -82,7 +82,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     place, plotted = gr.State(""), gr.State(False)
     standing = gr.State(None, time_to_live=STANDING_SECONDS)
     with gr.Row(elem_classes="runbar"):
-        chosen = _model_panel()
+        chosen, whole = _model_panel()
         run = gr.Button("Run", variant="primary", elem_id="wall-run", scale=0, min_width=120)
         cancel = gr.Button("Cancel", elem_id="wall-cancel", interactive=False, scale=0, min_width=100)
         status = gr.HTML("", elem_id="wall-status", apply_default_css=False)
@@ -132,6 +132,10 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
         control.input(lambda: "compare", None, place, queue=False, **_QUIET).then(
             enter_wall, enter_inputs, enter_outputs, trigger_mode="always_last", **_QUIET
         )
+    for button, names in whole:
+        button.click(lambda names=names: ("compare", names), None, [place, chosen[0]], queue=False, **_QUIET).then(
+            enter_wall, enter_inputs, enter_outputs, trigger_mode="always_last", **_QUIET
+        )
     for control in [chosen[2], *(one for one in sliders if not isinstance(one, gr.Slider))]:
         control.input(show_wall, view_inputs, shown, trigger_mode="always_last", **_QUIET)
     for control in (one for one in sliders if isinstance(one, gr.Slider)):
@@ -148,28 +152,30 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     return Place(components, (ran, told, *fed, *looked))
 
 
-def _model_panel() -> list[Any]:
+def _model_panel() -> tuple[list[Any], list[tuple[gr.Button, list[str]]]]:
     """Folded away, so that the pictures stand high: trained models, untrained ones, and what to show beside them.
 
-    The fold's title says how many are chosen; it is one line however many models there are.
+    The fold's title says how many are chosen; it is one line however many models there are. Also two buttons, each
+    with the models that it ticks.
     """
     choices = model_choices()
     trained = [(choice.title, choice.name) for choice in choices if choice.trained]
     others = [(choice.title, choice.name) for choice in choices if not choice.trained]
-    first = [name for _, name in trained]
+    first, every = first_models(), [name for _, name in trained]
     title = choice_words(first, [], FIRST_EXTRAS)
     with (
         gr.Accordion(title, open=False, elem_id="wall-choose", elem_classes="fold") as chooser,
         gr.Row(elem_classes="choices"),
     ):
-        models = gr.CheckboxGroup(
-            trained,
-            value=first,
-            label="Models",
-            elem_id="wall-models",
-            visible=bool(trained),
-            min_width=300,
-        )
+        with gr.Column(min_width=300):
+            models = gr.CheckboxGroup(
+                trained, value=first, label="Models", elem_id="wall-models", visible=bool(trained)
+            )
+            with gr.Row(elem_classes="whole", visible=len(trained) > 2):
+                whole = [
+                    (gr.Button(text, size="sm", scale=0, min_width=90, elem_id=f"wall-{text.lower()}"), names)
+                    for text, names in (("All", every), ("None", []))
+                ]
         extras = gr.CheckboxGroup(
             [(title, name) for name, title in EXTRAS.items()],
             value=list(FIRST_EXTRAS),
@@ -182,7 +188,7 @@ def _model_panel() -> list[Any]:
     groups = [models, untrained, extras]
     for group in groups:
         group.change(lambda *now: gr.Accordion(label=choice_words(*now)), groups, chooser, queue=False, **_QUIET)
-    return groups
+    return groups, whole
 
 
 def choice_words(models: object, untrained: object, extras: object) -> str:
