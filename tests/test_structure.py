@@ -11,7 +11,7 @@ from tests.conftest import REPOSITORY
 SOURCES = sorted([*REPOSITORY.glob("livdemo/**/*.py"), *REPOSITORY.glob("train/**/*.py"), REPOSITORY / "app.py"])
 MODEL_CARDS = ("livdemo.ui.models", "livdemo.ui.model_cards")
 NO_TORCH = ("intensity", "metrics", "overlay", "phantom", "volume", "cases", "errors", "report")
-NO_TORCH += ("rescoring", "consensus", "mesh", "agreement", "results")
+NO_TORCH += ("rescoring", "consensus", "mesh", "agreement", "curves", "results")
 
 
 def _module(path: Path) -> str:

@@ -20,6 +20,7 @@ from livdemo.ui.viewer import (
     Overlay,
     Pane,
     PaneDice,
+    PaneWitness,
     ct_viewer,
     pack_labels,
     pack_volume,
@@ -276,6 +277,9 @@ def test_maps_and_dice_have_to_fit(tmp_path: Path) -> None:
         viewer_value(volume, [replace(fits, levels=two * 40)], tmp_path)
     with pytest.raises(ValueError, match="another number of slices"):
         viewer_value(volume, [Pane("a", "A", dice=(PaneDice("liver", np.zeros(4), 0.5),))], tmp_path)
+    beside = PaneWitness("liver", ((0, 0, 0), (0, 4, 0)), "reference", "4 mm")
+    with pytest.raises(ValueError, match="witness outside"):
+        viewer_value(volume, [Pane("a", "A", witnesses=(beside,))], tmp_path)
 
 
 def test_dice_that_is_nan_is_null(tmp_path: Path) -> None:

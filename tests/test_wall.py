@@ -21,10 +21,11 @@ from livdemo.errors import InputError
 from livdemo.metrics import score_case
 from livdemo.predictor import Predictor
 from livdemo.run_cache import runs_folder
-from livdemo.ui import built_in
+from livdemo.ui import built_in, choices
 from livdemo.ui import compare as place
 from livdemo.ui.bench import feed_slice, sweep_figure, sweep_slice
-from livdemo.ui.choices import explains_of, known_names, model_choices, ready_to_run
+from livdemo.ui.choices import Choice, explains_of, known_names, model_choices, ready_to_run
+from livdemo.ui.curves import curve_figure, draw_curves, drawn_curves
 from livdemo.ui.look import choices_to_look, look, maps_html
 from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.solid import draw_solid, open_solid, solid_figure
@@ -32,7 +33,7 @@ from livdemo.ui.speed import speed_figure
 from livdemo.ui.strip import strip_value
 from livdemo.ui.tables import NOTHING_YET, lesion_table, score_table, tissue_tables
 from livdemo.ui.viewer import viewer_value
-from livdemo.ui.wall import AS_THE_PAPER, EXTRAS, Adjustment, Entry, LevelMap, Standing, arrange, panes_of
+from livdemo.ui.wall import AS_THE_PAPER, EXTRAS, Adjustment, Entry, LevelMap, Standing, arrange, panes_of, witnesses_of
 from tests.made_up import block_case
 from tests.small_model import write_pair
 
@@ -201,6 +202,32 @@ def test_the_ledger_jumps_and_says_missed(results: dict[str, Result]) -> None:
     assert "No false alarms" in ledger
 
 
+def test_a_distance_shows_where_it_is_measured(results: dict[str, Result], tmp_path: Path) -> None:
+    """The stray block of slice 5 is the lonely one; a perfect tumour and a missed one have nothing to show."""
+    case = block_case()
+    standing = arrange(case, results, BOTH, [])
+    sees, blind = standing.entries
+    (witness,) = witnesses_of(blind, True)
+    (z, y, x), (_, near_y, near_x) = witness.ends
+    assert (witness.label, witness.whose, z, y, x) == ("liver", "prediction", 5, 31, 31)
+    assert case.reference[witness.ends[1]] == 1
+    assert (near_y, near_x) == (23, 23)
+    assert list(witnesses_of(sees, True)) == []
+    row = score_table(case, standing.entries, "key").split("data-entry='tumourless'")[1].split("</tr>")[0]
+    assert "data-slice='5' data-x='31' data-y='31' data-witness='liver'" in row
+    assert witness.words.removesuffix(" mm") in row.split("<button")[1].split("</button>")[0]
+    assert "<button" not in row.split("HD mm tumour")[1].split("</td>")[0]
+    panes = panes_of(case, {"tumourless": "Tumourless"}, standing, {})
+    sent = json.loads(json.dumps(viewer_value(case.volume, panes, tmp_path)))["panes"][1]["witnesses"]
+    assert sent == [
+        {"label": "liver", "ends": [list(end) for end in witness.ends], "whose": "prediction", "words": witness.words}
+    ]
+    unknown = block_case(known=False)
+    assert next(witnesses_of(arrange(unknown, results_of(unknown), BOTH[1:], []).entries[0], False)).words[-7:] == (
+        " voxels"
+    )
+
+
 def test_tissues_add_up(results: dict[str, Result]) -> None:
     case = block_case()
     blind = tissue_tables(case, arrange(case, results, ["tumourless"], []).entries)
@@ -235,6 +262,11 @@ def test_names_that_are_on_no_list() -> None:
     assert "untrained" in model_choices()[2].label
     with pytest.raises(InputError, match="choose one of thresholds"):
         ready_to_run("../../etc/passwd")
+
+
+def test_the_folded_choices_say_how_many() -> None:
+    assert place.choice_words(BOTH, [], ["majority"]) == "Models: 2 of 2 · together: 1 of 6"
+    assert place.choice_words([], ["sfan"], None) == "Models: 0 of 2, 1 untrained · together: 0 of 6"
 
 
 # ---------------------------------------------------------------------------------------------- handlers
@@ -345,6 +377,41 @@ def test_speed_has_a_point_per_model_and_label(results: dict[str, Result]) -> No
     liver, tumour = speed_figure(entries).data
     assert list(liver.text) == ["Thresholds", "Tumourless"]
     assert list(tumour.y) == [1.0, 0.0]
+
+
+# ---------------------------------------------------------------------------------------------- curves
+
+
+def test_a_curve_per_model_and_the_mask_beside_it(session: Session, results: dict[str, Result]) -> None:
+    opened = session.with_results(results)
+    standing = arrange(session.case, results, BOTH, [])
+    plot, table = draw_curves(opened, standing, "tumour")
+    drawn = drawn_curves(session.case, standing.entries, "tumour")
+    curve, mark, *_ = curve_figure(drawn, "tumour").data
+    assert (mark.x, mark.y) == ((1,), (1,))  # all of the tumour is found, and nothing else
+    assert curve.text[0] == "threshold 0.05"
+    assert curve.name == "Thresholds, area 1.000"
+    assert plot.visible
+    assert "chance here" in table
+    row = table.split("Tumourless</th>")[1].split("</tr>")[0]
+    assert "data-title='Recall'>0.000" in row
+    strict = arrange(session.case, results, BOTH, [], Adjustment(smallest_lesion_ml=1.0))
+    moved = drawn_curves(session.case, strict.entries, "tumour")[0]
+    assert (moved.curve.area, moved.metrics.sensitivity) == (1, 0)  # another rule moves the mask, not the curve
+
+
+def test_curves_that_cannot_be_drawn_say_why(session: Session, results: dict[str, Result]) -> None:
+    standing = arrange(session.case, results, BOTH, [])
+    opened = session.with_results(results)
+    assert draw_curves(opened, standing, "spleen") == [gr.skip(), gr.skip()]
+    assert "once one has run" in draw_curves(opened, None, "liver")[1]
+    assert "once one has run" in draw_curves(session, standing, "liver")[1]  # of the case before
+    unscored = replace(opened, case=replace(session.case, reference=None))
+    assert "no reference" in draw_curves(unscored, standing, "liver")[1]
+    healthy = replace(opened, case=replace(session.case, reference=np.minimum(session.case.reference, 1)))
+    plot, said = draw_curves(healthy, standing, "tumour")
+    assert "has no tumour" in said
+    assert not plot.visible
 
 
 # ---------------------------------------------------------------------------------------------- 3D
@@ -474,3 +541,16 @@ def test_a_map_lies_where_it_was_found() -> None:
     assert (picture == picture.max()).sum() == 16
     assert "a &lt; b" in shown
     assert "0.25, 0.75" in shown
+
+
+def test_the_first_wall_has_few_models_and_one_of_each_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(*names: str) -> list[Choice]:
+        return [Choice(name, name, True) for name in names] + [Choice("dpcnet", "dpcnet", False)]
+
+    many = trained("dtan", "unetpp", "transunet_sca", "ltnet_unet", "sfan", "unet64", "aunet", "dalunet")
+    monkeypatch.setattr(choices, "model_choices", lambda: many)
+    assert choices.first_models() == ["transunet_sca", "ltnet_unet", "sfan", "unet64"], "in the order of the list"
+    monkeypatch.setattr(choices, "model_choices", lambda: trained("unetpp", "unet64", "aunet"))
+    assert choices.first_models() == ["unetpp", "unet64", "aunet"]
+    monkeypatch.setattr(choices, "model_choices", lambda: trained())
+    assert choices.first_models() == []

@@ -139,8 +139,13 @@ STUDIES = (
     ),
     Study(
         "batch size",
-        "The same number of slices in half as many steps?",
-        (Variant("unet64", "4 items"), Variant("unet64", "8 items", plan={"batch_size": 8})),
+        "The same number of slices in twice as many steps?",
+        (Variant("unet64", "8 items"), Variant("unet64", "4 items", plan={"batch_size": 4})),
+    ),
+    Study(
+        "liver-only share",
+        "How many of the slices should be of the many patients whose liver alone is drawn?",
+        (Variant("unet64", "35 %"), Variant("unet64", "65 %", plan={"union_share": 0.65})),
     ),
     Study(
         "encoder",

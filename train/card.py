@@ -203,6 +203,7 @@ def _reported(spec: ModelSpec, checkpoint: Checkpoint) -> list[str]:
         if key in checkpoint.validation
     )
     rows = [f"| the paper | {r.metric} | {r.value} | {r.unit} | {r.data} | {r.note} |" for r in spec.reported]
-    whose = f"pooled | {ours} | fraction | the held-out patients above" if ours else "above | | fraction | our patients"
-    here = f"| here | Dice, {whose} | |"
+    here = "| here | Dice, in the tables above | | fraction | our patients | |"
+    if ours:
+        here = f"| here | Dice, pooled | {ours} | fraction | the held-out patients above | |"
     return [*title, "| | metric | value | unit | data | note |", "|---|---|---|---|---|---|", *rows, here, ""]

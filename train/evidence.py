@@ -91,7 +91,7 @@ def _alarm(one: Figures) -> str:
     """Millilitres that were found where the reference has none."""
     if one["everybody_state"] != "reference empty" or one["everybody_ml"] is None:
         return ""
-    return f"{one['everybody_ml']:.0f}"
+    return f"{one['everybody_ml']:.1f}"
 
 
 def _in_card(card: str, before: Checkpoint, row: Checkpoint, model: Figures) -> str:

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from livdemo.checkpoints import Checkpoint, weights_folder
+from livdemo.checkpoints import Checkpoint, find_checkpoint, weights_folder
 from livdemo.errors import InputError
 from livdemo.models import get_model
 from train.evidence import refresh
@@ -59,9 +59,9 @@ def ship(log: Path, out: Path, series: str, names: set[str]) -> list[Checkpoint]
     for model, row in there.items():
         if not names or model in names:
             folder = Path(folders.get(row["key"], out / f"{model}-{row['key']}"))
-            shipped.append(export(get_model(model), folder, row["key"]))
+            shipped.append(export(get_model(model), folder, row["key"]).model)
     refresh(tables(rows), weights_folder())
-    return shipped
+    return [find_checkpoint(model) for model in shipped]
 
 
 def _ships(row: Row, series: str) -> bool:

@@ -53,7 +53,7 @@ def precision_recall(
         level = _level_of(scores, thresholds)
         in_reference += np.bincount(level[truth], minlength=levels + 1)
         outside += np.bincount(level[~truth], minlength=levels + 1)
-    return _curve(in_reference, outside, levels)
+    return curve_of_counts(in_reference, outside)
 
 
 def _level_of(scores: NDArray[np.floating[Any]], thresholds: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
@@ -66,7 +66,9 @@ def _level_of(scores: NDArray[np.floating[Any]], thresholds: NDArray[np.floating
     return level.clip(max=highest)
 
 
-def _curve(in_reference: NDArray[np.int64], outside: NDArray[np.int64], levels: int) -> PrecisionRecall:
+def curve_of_counts(in_reference: NDArray[np.int64], outside: NDArray[np.int64]) -> PrecisionRecall:
+    """The curve of scores that are counted already: voxels per level 0 ... 1, in the reference and outside of it."""
+    levels = len(in_reference) - 1
     true_positive = np.cumsum(in_reference[::-1])[::-1]
     predicted = true_positive + np.cumsum(outside[::-1])[::-1]
     positives, voxels = int(true_positive[0]), int(predicted[0])

@@ -82,8 +82,8 @@ def build_app() -> gr.Blocks:
             case = gr.Dropdown(_case_choices(), value=FIRST_CASE, label="Case", elem_id="case")
             facts = gr.HTML(elem_classes="facts", apply_default_css=False)
             link = link_button(over=True, elem_id="copy-link")
-        with gr.Accordion("Open a CT of your own", open=False, elem_id="upload"):
-            upload = _upload_panel()
+            with gr.Accordion("Open a CT of your own", open=False, elem_id="upload", elem_classes="fold"):
+                upload = _upload_panel()
         message = gr.HTML("", elem_id="message", elem_classes="message", apply_default_css=False)
         # All places are rendered from the start: who comes back finds everything as it was.
         with gr.Tabs(elem_id="places") as places:

@@ -10,6 +10,10 @@ from livdemo.errors import InputError
 from livdemo.models.registry import list_models
 from livdemo.models.selection import select
 
+# What stands on the wall at first: the plain U-Net and a proposal of each paper, as far as they are trained.
+FIRST = ("unet64", "transunet_sca", "ltnet_unet", "sfan", "dalunet", "dtan")
+FIRST_COUNT = 4  # with the reference they fit the window, and a first run ends soon
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -32,6 +36,13 @@ def model_choices() -> list[Choice]:
     trained = [Choice(checkpoint.model, checkpoint.title, True) for checkpoint in rows]
     there = {choice.name for choice in trained}
     return trained + [Choice(spec.name, spec.title, False) for spec in specs if spec.name not in there]
+
+
+def first_models() -> list[str]:
+    """Up to FIRST_COUNT trained models to begin with; others where those of FIRST are not trained."""
+    trained = [choice.name for choice in model_choices() if choice.trained]
+    wanted = [name for name in FIRST if name in trained] + [name for name in trained if name not in FIRST]
+    return [name for name in trained if name in wanted[:FIRST_COUNT]]
 
 
 def explains_of(name: str) -> dict[str, str]:

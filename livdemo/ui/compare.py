@@ -20,7 +20,8 @@ from livdemo.report import write_report
 from livdemo.rescoring import HIGHEST_THRESHOLD, LOWEST_THRESHOLD
 from livdemo.ui.bench import bench_panel, clear_bench
 from livdemo.ui.built_in import keep_result, kept_result
-from livdemo.ui.choices import known_names, model_choices, ready_to_run
+from livdemo.ui.choices import first_models, known_names, model_choices, ready_to_run
+from livdemo.ui.curves import clear_curves, curve_panel
 from livdemo.ui.deep_link import link_button
 from livdemo.ui.line import IN_LINE, cancel_with, tell_line
 from livdemo.ui.look import clear_look, look_panel
@@ -51,7 +52,8 @@ COMPONENTS = {"paper": None, "on": True, "off": False}
 QUESTION = """### Who is right, and where?"""
 
 READING = """All pictures show the same slice. Above each stands its Dice in this slice and, after *3D*, in the whole
-volume. *Errors* shows what a model adds (hatched) and what it misses (dotted)."""
+volume. *Errors* shows what a model adds (hatched) and what it misses (dotted), *Largest gap* where the Hausdorff
+distance (HD) is measured."""
 
 RULE = """The networks have said how probable liver and tumour are. A *rule* makes labels of that. Move it, and
 pictures and scores follow at once: nothing runs again."""
@@ -79,14 +81,14 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     """Build the place inside of `tab`, which is open at the time of the call."""
     place, plotted = gr.State(""), gr.State(False)
     standing = gr.State(None, time_to_live=STANDING_SECONDS)
-    gr.Markdown(QUESTION)
-    chosen = _model_panel()
     with gr.Row(elem_classes="runbar"):
+        chosen, whole = _model_panel()
         run = gr.Button("Run", variant="primary", elem_id="wall-run", scale=0, min_width=120)
         cancel = gr.Button("Cancel", elem_id="wall-cancel", interactive=False, scale=0, min_width=100)
         status = gr.HTML("", elem_id="wall-status", apply_default_css=False)
     message = gr.HTML("", elem_id="wall-message", elem_classes="message", apply_default_css=False)
     viewer = ct_viewer(elem_id="wall-viewer", histogram=False)
+    gr.Markdown(QUESTION)
     gr.Markdown(READING, elem_classes="note")
     strip = slice_strip(elem_id="strip")
     others = len(chosen[1].choices)
@@ -105,6 +107,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
         tissues = figure_table(elem_id="wall-tissues")
     with gr.Accordion("Speed against Dice", open=False, elem_id="speed") as speed:
         plot = gr.Plot(show_label=False, visible=False, elem_id="wall-plot")
+    curves = curve_panel(session, standing)
     fed, benched = bench_panel(session, chosen[0], chosen[1])
     looked, maps = look_panel(session, chosen[0], chosen[1])
     with gr.Accordion("Take home", open=False):
@@ -130,6 +133,10 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
         control.input(lambda: "compare", None, place, queue=False, **_QUIET).then(
             enter_wall, enter_inputs, enter_outputs, trigger_mode="always_last", **_QUIET
         )
+    for button, names in whole:
+        button.click(lambda names=names: ("compare", names), None, [place, chosen[0]], queue=False, **_QUIET).then(
+            enter_wall, enter_inputs, enter_outputs, trigger_mode="always_last", **_QUIET
+        )
     for control in [chosen[2], *(one for one in sliders if not isinstance(one, gr.Slider))]:
         control.input(show_wall, view_inputs, shown, trigger_mode="always_last", **_QUIET)
     for control in (one for one in sliders if isinstance(one, gr.Slider)):
@@ -140,26 +147,36 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     speed.expand(lambda: True, None, plotted, queue=False, **_QUIET).then(show_plot, [standing], plot, **_QUIET)
     speed.collapse(lambda: (False, gr.Plot(visible=False)), None, [plotted, plot], queue=False, **_QUIET)
     write.click(write_files, [session, standing], [files, message], **_QUIET)
-    components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *benched, *maps, files]}
+    components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *curves, *benched, *maps, files]}
     components |= {"enter_inputs": enter_inputs, "enter_outputs": enter_outputs}
     components |= {"place": place, "models": chosen[0], "untrained": chosen[1], "link": link}
     return Place(components, (ran, told, *fed, *looked))
 
 
-def _model_panel() -> list[Any]:
-    """Trained models, untrained ones, and what to show beside them, each group in the width it needs."""
+def _model_panel() -> tuple[list[Any], list[tuple[gr.Button, list[str]]]]:
+    """Folded away, so that the pictures stand high: trained models, untrained ones, and what to show beside them.
+
+    The fold's title says how many are chosen; it is one line however many models there are. Also two buttons, each
+    with the models that it ticks.
+    """
     choices = model_choices()
     trained = [(choice.title, choice.name) for choice in choices if choice.trained]
     others = [(choice.title, choice.name) for choice in choices if not choice.trained]
-    with gr.Row(elem_classes="choices"):
-        models = gr.CheckboxGroup(
-            trained,
-            value=[name for _, name in trained],
-            label="Models",
-            elem_id="wall-models",
-            visible=bool(trained),
-            min_width=300,
-        )
+    first, every = first_models(), [name for _, name in trained]
+    title = choice_words(first, [], FIRST_EXTRAS)
+    with (
+        gr.Accordion(title, open=False, elem_id="wall-choose", elem_classes="fold") as chooser,
+        gr.Row(elem_classes="choices"),
+    ):
+        with gr.Column(min_width=300):
+            models = gr.CheckboxGroup(
+                trained, value=first, label="Models", elem_id="wall-models", visible=bool(trained)
+            )
+            with gr.Row(elem_classes="whole", visible=len(trained) > 2):
+                whole = [
+                    (gr.Button(text, size="sm", scale=0, min_width=90, elem_id=f"wall-{text.lower()}"), names)
+                    for text, names in (("All", every), ("None", []))
+                ]
         extras = gr.CheckboxGroup(
             [(title, name) for name, title in EXTRAS.items()],
             value=list(FIRST_EXTRAS),
@@ -169,7 +186,18 @@ def _model_panel() -> list[Any]:
         )
     # Rendered further below, where those who want it look for it.
     untrained = gr.CheckboxGroup(others, value=[], label="Untrained models", show_label=False, render=False)
-    return [models, untrained, extras]
+    groups = [models, untrained, extras]
+    for group in groups:
+        group.change(lambda *now: gr.Accordion(label=choice_words(*now)), groups, chooser, queue=False, **_QUIET)
+    return groups, whole
+
+
+def choice_words(models: object, untrained: object, extras: object) -> str:
+    """What is chosen, in one line: "Models: 3 of 17 · together: 2 of 6"."""
+    counts = [len(one) if isinstance(one, list | tuple) else 0 for one in (models, untrained, extras)]
+    trained = sum(choice.trained for choice in model_choices())
+    parts = [f"{counts[0]} of {trained}", *([f"{counts[1]} untrained"] if counts[1] else [])]
+    return f"Models: {', '.join(parts)} · together: {counts[2]} of {len(EXTRAS)}"
 
 
 def tick_models(names: Sequence[str] | None) -> list[Any]:
@@ -305,7 +333,7 @@ def _view(
         standing,
         value,
         strip_value(case, entries, key),
-        score_table(case, entries),
+        score_table(case, entries, key),
         lesion_table(case, entries, key),
         tissue_tables(case, entries),
         _plot(standing) if asked.plotted else gr.skip(),
@@ -325,6 +353,7 @@ def idle() -> list[Any]:
         *free_buttons(),
         gr.Accordion(open=False),
         gr.Plot(visible=False),
+        *clear_curves(),
         *clear_bench(),
         *clear_look(),
         gr.File(visible=False),

@@ -1,8 +1,8 @@
-// ---- tables: a head sorts, a row of the ledger jumps to its slice ------------------------------------------
+// ---- tables: a head sorts, a row of the ledger and a Hausdorff distance jump to their slice -----
 // The rows are Python's; listeners stand on the component, so they stay when Python sends other rows.
 
-const ledger = () => element.querySelector("table[data-key]");
-const link = createLink({ key: () => ledger()?.dataset.key ?? null, hear: () => {} });
+const keyed = () => element.querySelector("table[data-key]");
+const link = createLink({ key: () => keyed()?.dataset.key ?? null, hear: () => {} });
 
 const valueOf = (row, column) => {
   const value = row.cells[column].dataset.value;
@@ -31,9 +31,9 @@ function sortBy(button) {
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-column]");
   if (button) sortBy(button);
-  const row = event.target.closest("tr[data-slice]");
-  if (!row) return;
-  const { slice, x, y } = row.dataset;
-  link.tell({ k: Number(slice), at: { x: Number(x), y: Number(y) } });
-  for (const one of row.parentElement.rows) one.toggleAttribute("data-here", one === row);
+  const place = event.target.closest("[data-slice]");
+  if (!place) return;
+  const { slice, x, y, witness } = place.dataset;
+  link.tell({ k: Number(slice), at: { x: Number(x), y: Number(y) }, witness, reveal: true });
+  for (const row of place.closest("tbody").rows) row.toggleAttribute("data-here", row === place);
 });

@@ -20,7 +20,8 @@ from livdemo.metrics.classes import count_classes
 from livdemo.metrics.lesions import LESION_COLUMNS, Lesion
 from livdemo.metrics.statistics import MIN_CASES
 from livdemo.report import format_metric
-from livdemo.ui.wall import Entry
+from livdemo.ui.viewer import PaneWitness
+from livdemo.ui.wall import Entry, witnesses_of
 
 _HERE = Path(__file__).parent
 
@@ -29,6 +30,7 @@ ONE_CASE = (
     f"Whether a difference could be chance is tested from {MIN_CASES} cases on (python -m livdemo evaluate), so "
     "nothing here is marked as not significantly worse."
 )
+HD_JUMPS = "Press a Hausdorff distance (HD) to see in the pictures between which two points it is measured."
 LABELS = ("liver", "tumour")
 NOTHING_YET = "<p class='empty'>The figures of all models stand here once one has run.</p>"
 NO_REFERENCE = "<p class='note'>This case has no reference, so there are no scores: volumes, time and memory only.</p>"
@@ -154,14 +156,17 @@ def columns_of(case: Case) -> list[Column]:
     volumes = [_volume_column(case, "liver", 1), _volume_column(case, "tumour", 2)]
     if case.reference is None:
         return [*volumes, *_run_columns()]
-    overlaps = ("dice", "iou", "hd95_mm")
+    overlaps = ("dice", "iou", "hd_mm", "hd95_mm")
     liver = [_metric_column(case, 0, name) for name in overlaps]
     tumour = [_metric_column(case, 1, name) for name in overlaps]
     return [*liver, volumes[0], *tumour, *_lesion_columns(), volumes[1], *_run_columns()]
 
 
-def score_table(case: Case, entries: Sequence[Entry]) -> str:
-    """Models and consensus as rows, figures as columns; the best of each column is marked."""
+def score_table(case: Case, entries: Sequence[Entry], volume_key: str = "") -> str:
+    """Models and consensus as rows, figures as columns; the best of each column is marked.
+
+    volume_key: of the viewer that a Hausdorff distance jumps in; without one there are no jumps.
+    """
     if not entries:
         return NOTHING_YET
     columns = columns_of(case)
@@ -171,12 +176,15 @@ def score_table(case: Case, entries: Sequence[Entry]) -> str:
         count = sum(column.group == group for column in columns)
         groups.append(f"<th scope='colgroup' colspan='{count}' class='{group}'>{title}</th>")
     heads = "".join(_head(column, number) for number, column in enumerate(columns, start=1))
-    rows = "".join(_score_row(entry, columns, best) for entry in entries)
-    after = f"<p class='note'>{ONE_CASE}</p>" if case.reference is not None else NO_REFERENCE
-    after += _sources(entries)
+    known = case.volume.spacing_known
+    jumps = [list(witnesses_of(entry, known)) if volume_key else [] for entry in entries]
+    rows = "".join(_score_row(entry, columns, best, witnesses) for entry, witnesses in zip(entries, jumps, strict=True))
+    how = HD_JUMPS if any(jumps) else ""
+    after = f"<p class='note'>{how} {ONE_CASE}</p>" if case.reference is not None else NO_REFERENCE
     return (
-        f"<div class='wide'><table class='figures' data-sorts><thead><tr><th rowspan='2' scope='col'>Model</th>"
-        f"{''.join(groups)}</tr><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{after}"
+        f"<div class='wide'><table class='figures' data-sorts data-key='{_e(volume_key)}'><thead><tr>"
+        f"<th rowspan='2' scope='col'>Model</th>{''.join(groups)}</tr><tr>{heads}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>{after}{_sources(entries)}"
     )
 
 
@@ -207,13 +215,16 @@ def _best(column: Column, entries: Sequence[Entry]) -> str:
     return (max(values) if column.better == "higher" else min(values))[1]
 
 
-def _score_row(entry: Entry, columns: Sequence[Column], best: Sequence[str]) -> str:
+def _score_row(entry: Entry, columns: Sequence[Column], best: Sequence[str], witnesses: Sequence[PaneWitness]) -> str:
     cells = []
+    jumps = {witness.label: witness for witness in witnesses}
     for column, most in zip(columns, best, strict=True):
         value, text = column.value(entry), column.text(entry)
         is_best = bool(most) and text == most
         mark = "<span class='star' role='img' aria-label='best of this column'>★</span> " if is_best else ""
         shown = "" if math.isnan(value) else f"{value:.6g}"
+        if column.title.startswith("HD ") and column.group in jumps:
+            text = _witness_button(entry, jumps[column.group], text)
         group = "" if column.group == "run" else f" {column.group}"
         cells.append(
             f"<td class='{column.group}{' best' if is_best else ''}' data-value='{shown}' "
@@ -223,6 +234,17 @@ def _score_row(entry: Entry, columns: Sequence[Column], best: Sequence[str]) -> 
     return (
         f"<tr data-kind='{entry.kind}' data-entry='{_e(entry.key)}'><th scope='row' title='{_e(entry.provenance)}'>"
         f"{_e(entry.title)}{note}</th>{''.join(cells)}</tr>"
+    )
+
+
+def _witness_button(entry: Entry, witness: PaneWitness, text: str) -> str:
+    """The distance as a press that shows where it is measured."""
+    z, y, x = witness.ends[0]
+    where = f"Show where on slice {z + 1}"
+    name = f"{text}: HD of {entry.title}, {witness.label}. {where}."
+    return (
+        f"<button type='button' data-slice='{z}' data-x='{x}' data-y='{y}' data-witness='{witness.label}' "
+        f"title='{where}' aria-label='{_e(name)}'>{text}</button>"
     )
 
 

@@ -27,12 +27,13 @@ const ui = {
   presets: findAll(".lv-presets button"), modes: findAll(".lv-modes button"),
   labels: findAll(".lv-labels button"), opacity: find(".lv-opacity input"), legend: find(".lv-legend"),
   histogram: find(".lv-histogram"), fold: find(".lv-fold"), touch: find(".lv-touch"), reset: find(".lv-reset"),
+  gap: find(".lv-gap"),
 };
 
 const state = {
   value: null, volume: null, shape: [0, 0, 0], spacing: null, panes: [], reference: null,
   k: 0, window: { center: 40, width: 400 }, view: { zoom: 1, x: 0.5, y: 0.5 },
-  overlay: { mode: "contour", opacity: 0.35, liver: true, tumour: true },
+  overlay: { mode: "contour", opacity: 0.35, liver: true, tumour: true, witness: false },
   enlarged: null, point: null, place: null, size: { width: 0, height: 0, density: 1 },
 };
 const dirty = { slice: true, window: true, view: true };
@@ -94,13 +95,12 @@ const announce = quietly(400, () => {
 
 const link = createLink({
   key: () => (state.value?.linked ? state.value.volume.key : null),
-  hear({ k, window, at }) {
+  hear({ k, window, at, witness, reveal }) {
     if (window) setWindow(window, false);
     if (k !== undefined) goTo(k, false);
-    if (at) {
-      state.point = { ...at, pane: null };
-      redraw();
-    }
+    if (witness) setOverlay({ witness: true, [witness]: true });
+    if (at) pointAt(at);
+    if (reveal && isVisible()) root.scrollIntoView({ block: "nearest" });
   },
   answer: () => (state.volume ? { k: state.k, window: state.window } : null),
 });
@@ -205,6 +205,20 @@ function point(well, clientX, clientY) {
   redraw();
 }
 
+// A place that was jumped to: marked in every pane, and brought into view where the zoom hides it.
+function pointAt({ x, y }) {
+  state.point = { x, y, pane: null };
+  const { place, view, shape } = state;
+  const across = place ? place.left + (x + 0.5) * place.scaleX : 0, down = place ? place.top + (y + 0.5) * place.scaleY : 0;
+  const hidden = place && (across < 0 || across > place.width || down < 0 || down > place.height);
+  if (hidden) setView({ zoom: view.zoom, x: (x + 0.5) / shape[2], y: (y + 0.5) / shape[1] });
+  redraw();
+}
+
+function toggleWitness() {
+  if (!ui.gap.hidden) setOverlay({ witness: !state.overlay.witness });
+}
+
 function leave() {
   state.point = null;
   redraw();
@@ -223,7 +237,7 @@ function escape() {
 
 const act = {
   step: (slices) => goTo(state.k + slices),
-  goTo, dragWindow, nextMode, zoomAt, zoom, pan, point, leave, toggleHelp, escape,
+  goTo, dragWindow, nextMode, zoomAt, zoom, pan, point, leave, toggleHelp, toggleWitness, escape,
   enlarge: (well) => enlarge(well.dataset.pane),
   preset: (index) => ui.presets[index]?.click(),
   toggleLabel: (label) => setOverlay({ [label]: !state.overlay[label] }),
@@ -244,6 +258,9 @@ function showControls() {
   for (const button of ui.labels) {
     button.setAttribute("aria-pressed", String(button.dataset.label === "liver" ? liver : tumour));
   }
+  ui.gap.hidden = !state.panes.some((pane) => pane.witness.given.length);
+  ui.gap.setAttribute("aria-pressed", String(state.overlay.witness));
+  root.dataset.witness = state.overlay.witness && !ui.gap.hidden ? "1" : "0";
   ui.opacity.value = String(Math.round(opacity * 100));
   ui.opacity.disabled = mode === "contour";
   ui.legend.hidden = mode !== "errors";
@@ -262,6 +279,14 @@ function listenToControls() {
   ui.width.addEventListener("change", typed);
   for (const button of ui.modes) button.addEventListener("click", () => setOverlay({ mode: button.dataset.mode }));
   for (const button of ui.labels) button.addEventListener("click", () => act.toggleLabel(button.dataset.label));
+  ui.gap.addEventListener("click", toggleWitness);
+  ui.grid.addEventListener("click", (event) => {
+    const jump = event.target.closest(".lv-jump");
+    if (!jump) return;
+    const [z, y, x] = jump.dataset.end.split(" ").map(Number);
+    goTo(z);
+    pointAt({ x, y });
+  });
   ui.opacity.addEventListener("input", () => setOverlay({ opacity: Number(ui.opacity.value) / 100 }));
   ui.reset.addEventListener("click", act.resetView);
   ui.keys.addEventListener("click", () => toggleHelp());
@@ -346,7 +371,11 @@ function drawFrame() {
   if (visible) {
     if (changed.view) showPlace();
     if (changed.slice || changed.window || changed.view) greyPixels = greys.place(state.place);
-    for (const pane of state.panes) if (!pane.article.hidden) drawPane(pane);
+    for (const pane of state.panes) {
+      if (pane.article.hidden) continue;
+      drawPane(pane);
+      showWitness(pane.witness, state);
+    }
   }
   showCursor();
   Object.assign(dirty, { slice: false, window: false, view: changed.view && !visible });

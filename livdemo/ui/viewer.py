@@ -32,7 +32,7 @@ HU_MIN, HU_MAX = -1024, 3071  # what is sent: the 12 bits of a CT; beyond them t
 REFERENCE = "reference"  # the pane of this id is what the others are compared with
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("load", "labels", "draw", "histogram", "input", "panes")  # viewer_NAME.js; viewer.js comes last
+_SCRIPTS = ("load", "labels", "draw", "witness", "histogram", "input", "panes")  # viewer_NAME.js; viewer.js comes last
 MAX_LEVELS = 64  # of a map: each has a colour of its own
 
 
@@ -53,6 +53,16 @@ class PaneDice:
     volume: float
 
 
+@dataclass(frozen=True)
+class PaneWitness:
+    """The two voxels between which one label's Hausdorff distance is measured."""
+
+    label: str
+    ends: tuple[tuple[int, int, int], tuple[int, int, int]]  # (z, y, x): the lonely voxel, and the nearest to it
+    whose: str  # the lonely voxel's mask: prediction | reference
+    words: str  # "41.0 mm", as in the tables
+
+
 @dataclass(frozen=True, eq=False)
 class Pane:
     """One picture of the viewer. All panes show the same slice, window and zoom."""
@@ -66,6 +76,7 @@ class Pane:
     hint: str = ""  # where it comes from, on hover
     kind: str = "model"  # for the look: model | consensus | map | reference
     dice: tuple[PaneDice, ...] = ()
+    witnesses: tuple[PaneWitness, ...] = ()
     levels: tuple[Level, ...] = ()  # then label_map holds numbers of these levels; level 0 is not painted
 
 
@@ -168,6 +179,9 @@ def _check(volume: Volume, panes: Sequence[Pane]) -> None:
             raise ValueError(f"pane {pane.id!r}: {len(pane.levels)} levels, at most {MAX_LEVELS}")
         if pane.levels and pane.label_map is not None and pane.label_map.max(initial=0) >= len(pane.levels):
             raise ValueError(f"pane {pane.id!r}: level {pane.label_map.max()} of {len(pane.levels)}")
+        ends = [end for one in pane.witnesses for end in one.ends]
+        if any(not 0 <= at < count for end in ends for at, count in zip(end, shape, strict=True)):
+            raise ValueError(f"pane {pane.id!r}: a witness outside of the volume {shape}")
         if any(len(one.slices) != shape[0] for one in pane.dice):
             raise ValueError(f"pane {pane.id!r}: Dice of another number of slices than {shape[0]}")
         if pane.finished is not None and pane.finished.shape != shape[:1]:
@@ -195,6 +209,7 @@ def pane_value(pane: Pane, folder: Path) -> dict[str, Any]:
             }
             for one in pane.dice
         ],
+        "witnesses": [asdict(one) for one in pane.witnesses],
         "levels": [asdict(level) for level in pane.levels],
     }
 

@@ -118,6 +118,7 @@ function listenToKeys(root, act) {
     PageUp: () => act.step(10), PageDown: () => act.step(-10),
     Home: () => act.goTo(0), End: () => act.goTo(Infinity),
     c: () => act.nextMode(), l: () => act.toggleLabel("liver"), t: () => act.toggleLabel("tumour"),
+    d: () => act.toggleWitness(),
     "+": () => act.zoom(ZOOM_STEP), "=": () => act.zoom(ZOOM_STEP), "-": () => act.zoom(1 / ZOOM_STEP),
     0: () => act.resetView(), h: () => act.toggleHelp(), "?": () => act.toggleHelp(), Escape: () => act.escape(),
   };

@@ -33,10 +33,11 @@ function makePane(id, onEnlarge) {
   const empty = make("span", "lv-empty");
   const done = make("div", "lv-done");
   for (const node of [scaleBar, mark, empty, done]) node.hidden = true;
-  well.append(canvas, ...letters, scaleBar, mark, empty);
+  const witness = makeWitness();
+  well.append(canvas, ...letters, scaleBar, mark, empty, ...witness.nodes);
   article.append(header, dice, well, done);
   return {
-    id, article, header, title, note, enlarge, dice, well, canvas, scaleBar, mark, empty, done,
+    id, article, header, title, note, enlarge, dice, well, canvas, scaleBar, mark, empty, done, witness,
     context: canvas.getContext("2d", { alpha: false }), labels: null, levels: null, slices: [], finished: null, emptyText: "",
     boxes: new Map(),  // slice -> box around its labels
   };
@@ -65,6 +66,7 @@ function describePane(pane, given, scored) {
   pane.slices = given.dice.map((one) => ({ ...one, here: diceOf(one, pane) }));
   if (given.levels.length) pane.dice.replaceChildren(legendOf(given.levels));
   else pane.dice.replaceChildren(...pane.slices.map((one) => one.here.node));
+  describeWitness(pane.witness, given.witnesses);
   pane.canvas.setAttribute("aria-label", given.title);
   pane.enlarge.setAttribute("aria-label", `Enlarge ${given.title}, or back`);
   pane.enlarge.title = "Enlarge, or back (double click)";

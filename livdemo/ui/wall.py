@@ -5,7 +5,7 @@ panes = panes_of(session, chosen, standing)
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -16,8 +16,9 @@ from livdemo.cases import Case
 from livdemo.comparison import Result, Scores, rescore, score_maps
 from livdemo.consensus import Consensus, Label, Voter, count_votes, entropy_bits, majority, staple, vote_entropy_bits
 from livdemo.predictor import Prediction
+from livdemo.report import format_metric
 from livdemo.rescoring import Rule
-from livdemo.ui.viewer import Level, Pane, PaneDice
+from livdemo.ui.viewer import Level, Pane, PaneDice, PaneWitness
 
 Extra = Literal["majority", "staple", "agree tumour", "agree liver", "disagreement", "unsure"]
 EXTRAS: Mapping[str, str] = MappingProxyType(
@@ -101,6 +102,10 @@ class Standing:
     def entries(self) -> list[Entry]:
         """Everything that is scored: the models, then what they say together."""
         return [*self.models.values(), *(extra for extra in self.extras.values() if isinstance(extra, Entry))]
+
+    def is_of(self, results: Mapping[str, Result]) -> bool:
+        """Whether all of it was made from these: between the opening of a case and the next picture it is not."""
+        return {id(one) for one in self.made_from} <= {id(one) for one in results.values()}
 
 
 def arrange(
@@ -248,16 +253,16 @@ def panes_of(case: Case, titles: Mapping[str, str], standing: Standing, failed: 
 
     failed: why a model could not run, by name.
     """
-    panes = [reference_pane(case)]
+    panes, known = [reference_pane(case)], case.volume.spacing_known
     for name, title in titles.items():
         if name in standing.models:
-            panes.append(entry_pane(standing.models[name]))
+            panes.append(entry_pane(standing.models[name], known))
         else:
             why = failed.get(name, "has not run on this case yet")
             panes.append(Pane(name, title, empty_text=why, hint=why))
     for key, extra in standing.extras.items():
         if isinstance(extra, Entry):
-            panes.append(entry_pane(extra))
+            panes.append(entry_pane(extra, known))
         else:
             panes.append(
                 Pane(
@@ -280,14 +285,35 @@ def reference_pane(case: Case) -> Pane:
     )
 
 
-def entry_pane(entry: Entry) -> Pane:
-    """One model's or consensus's pane, with its Dice of every slice."""
+def entry_pane(entry: Entry, spacing_known: bool) -> Pane:
+    """One model's or consensus's pane, with its Dice of every slice and the witnesses of its Hausdorff distances."""
     dice: tuple[PaneDice, ...] = ()
     if entry.scores is not None:
         pairs = zip(entry.scores.metrics, entry.scores.slices, strict=True)
         dice = tuple(PaneDice(metrics.label, slices.dice, metrics.dice) for metrics, slices in pairs)
     hint = f"{entry.title}\n{entry.provenance}"
-    return Pane(entry.key, entry.title, entry.note, entry.label_map, hint=hint, kind=entry.kind, dice=dice)
+    return Pane(
+        entry.key,
+        entry.title,
+        entry.note,
+        entry.label_map,
+        hint=hint,
+        kind=entry.kind,
+        dice=dice,
+        witnesses=tuple(witnesses_of(entry, spacing_known)),
+    )
+
+
+def witnesses_of(entry: Entry, spacing_known: bool) -> Iterator[PaneWitness]:
+    """Liver's and tumour's, as far as there are two outlines that differ: a miss has nothing to measure between."""
+    if entry.scores is None:
+        return
+    for metrics, witness in zip(entry.scores.metrics, entry.scores.witnesses, strict=True):
+        if witness is not None and witness.distance_mm > 0:
+            z, y, x = witness.voxel
+            far_z, far_y, far_x = witness.nearest_voxel
+            words = format_metric(metrics, "hd_mm", spacing_known)
+            yield PaneWitness(metrics.label, ((z, y, x), (far_z, far_y, far_x)), witness.from_mask, words)
 
 
 def running_pane(title: str, note: str, label_map: np.ndarray, finished: np.ndarray, name: str) -> Pane:

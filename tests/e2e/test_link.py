@@ -22,6 +22,9 @@ def _ready(page: Page, viewer: str) -> None:
 
 def _ticked(page: Page) -> list[str]:
     group = page.locator("#wall-models")
+    if not group.is_visible():
+        page.locator("#wall-choose > button").click()
+        group.wait_for()
     return [name for name in ("Greys", "Tumourless") if group.get_by_role("checkbox", name=name).is_checked()]
 
 
@@ -48,6 +51,7 @@ def test_copy_link_says_what_is_on_the_screen_without_a_request(
     _ready(page, LEARN)
     page.get_by_role("tab", name="Compare").click()
     _ready(page, WALL)
+    page.locator("#wall-choose > button").click()
     page.get_by_role("checkbox", name="Greys").uncheck()
     expect(page.locator(WALL)).to_have_attribute("data-panes", "reference tumourless")
     page.locator(f"{WALL} .lv-grid").focus()

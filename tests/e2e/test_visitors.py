@@ -89,6 +89,7 @@ def test_who_waits_can_leave_the_line(two_models: str, open_page: Callable[..., 
         page.locator(f'{VIEWER}[data-ready="1"]').wait_for()
         page.get_by_role("button", name="models that are not trained yet").click()
         page.locator("#untrained label").first.click()  # its runs are not kept
+        page.locator("#wall-choose > button").click()
         page.locator("#wall-models label").first.click()
     third.locator('#viewer .lv[data-ready="1"]').wait_for()
     third.get_by_role("tab", name="Segment").click()

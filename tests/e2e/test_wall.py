@@ -137,8 +137,10 @@ def test_the_next_visitor_finds_the_wall_full(address: str, open_page: Callable[
     _enter(page)
     page.locator(f'{STRIP}[data-ready="1"]').wait_for(timeout=10_000)
     assert page.locator(STRIP).get_attribute("data-rows") == "greys tumourless majority"
+    page.get_by_role("button", name="Models: 2 of 2").click()
     page.get_by_role("checkbox", name="Tumourless").uncheck()
     expect(page.locator(STRIP)).to_have_attribute("data-rows", "greys")
+    expect(page.locator("#wall-choose > button")).to_contain_text("Models: 1 of 2 · together: 2 of 6")
 
 
 def test_another_case_stops_the_run_and_stays(address: str, open_page: Callable[..., Page], tmp_path: Path) -> None:
