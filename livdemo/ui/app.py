@@ -26,9 +26,9 @@ from livdemo.predictor import PLAIN, Assembly, decision_rule, named_inference
 from livdemo.report import write_report
 from livdemo.ui import built_in
 from livdemo.ui.api import compare_endpoint
-from livdemo.ui.compare import compare_place, tick_models, waiting
+from livdemo.ui.compare import compare_place, free_buttons, tick_models, waiting
 from livdemo.ui.deep_link import NO_LINK, Link, link_button, link_value, on_press, read_link
-from livdemo.ui.line import IN_LINE, tell_line
+from livdemo.ui.line import IN_LINE, cancel_with, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.models import models_place
 from livdemo.ui.results import results_place
@@ -152,15 +152,9 @@ def build_app() -> gr.Blocks:
             **IN_LINE,
         )
         told = tell_line(pressed.then, running, segment["status"])
-        segment["cancel"].click(
-            cancelled,
-            None,
-            [segment["status"], segment["run"], segment["cancel"]],
-            cancels=[running, told],
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        buttons = [segment["run"], segment["cancel"]]
+        running.then(free_buttons, None, buttons, queue=False, show_progress="hidden", api_visibility="private")
+        cancel_with(segment["cancel"], [running, told], cancelled, [segment["status"], *buttons])
         opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
         opened += [segment["run"], segment["cancel"], score["cards"], score["table"], score["curve"], score["files"]]
         opened += [link]
@@ -360,17 +354,12 @@ def _opened(
     steps = show_steps(session, value["slice"], window, equalisation)
     facts = _facts_html(case)
     to_link = link_value(name, value["volume"]["key"])
-    return [session, value["slice"], value, facts, "", steps, "", *_idle_buttons(), *_score_values(None, None), to_link]
-
-
-def _idle_buttons() -> list[gr.Button]:
-    """Run and Cancel while nothing runs."""
-    return [gr.Button(interactive=True), gr.Button(interactive=False)]
+    return [session, value["slice"], value, facts, "", steps, "", *free_buttons(), *_score_values(None, None), to_link]
 
 
 def _refused(error: InputError, session: Session | None) -> list[Any]:
     """Say what is wrong and leave everything else as it is; but a run was cancelled by the press of Open."""
-    return [*[gr.skip()] * 4, alert(error), gr.skip(), "", *_idle_buttons(), *[gr.skip()] * 5]
+    return [*[gr.skip()] * 4, alert(error), gr.skip(), "", *free_buttons(), *[gr.skip()] * 5]
 
 
 def _facts_html(case: Case) -> str:
@@ -444,7 +433,7 @@ def run_model(session: Session | None, slice_index: int, model: str, inference: 
 
     Cancelling closes this generator, and with it the one that runs the network.
     """
-    idle = _idle_buttons()
+    idle = free_buttons()
     unchanged = [gr.skip()] * 4
     if session is None:
         yield [session, gr.skip(), "", *idle, alert(InputError("Open a case first.")), *unchanged]
@@ -486,7 +475,7 @@ def run_model(session: Session | None, slice_index: int, model: str, inference: 
 def cancelled() -> list[Any]:
     """After a cancel: what is finished stays on the screen, and nothing is scored."""
     text = "Cancelled. The slices that were finished stay in view; an unfinished run is not scored."
-    return [status_html(text, 0.0), gr.Button(interactive=True), gr.Button(interactive=False)]
+    return [status_html(text, 0.0), *free_buttons()]
 
 
 def _viewer(session: Session, slice_index: int | None, running: Assembly | None = None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from livdemo.ui.built_in import keep_result, kept_result
 from livdemo.ui.choices import first_models, known_names, model_choices, ready_to_run
 from livdemo.ui.curves import clear_curves, curve_panel
 from livdemo.ui.deep_link import link_button
-from livdemo.ui.line import IN_LINE, tell_line
+from livdemo.ui.line import IN_LINE, cancel_with, tell_line
 from livdemo.ui.look import clear_look, look_panel
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
@@ -124,7 +124,8 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     ran = pressed.then(run_wall, view_inputs, [session, *shown, status, run, cancel, message], **IN_LINE, **_QUIET)
     told = tell_line(pressed.then, ran, status)
     ran.then(show_wall, view_inputs, shown, **_QUIET)  # the choices may have changed since the press of Run
-    cancel.click(cancelled, None, [status, run, cancel], cancels=[ran, told], queue=False, **_QUIET)
+    ran.then(free_buttons, None, [run, cancel], queue=False, **_QUIET)  # whatever a cancelled run still had to show
+    cancel_with(cancel, [ran, told], cancelled, [status, run, cancel])
     tab.select(lambda: "compare", None, place, queue=False, **_QUIET).then(
         enter_wall, enter_inputs, enter_outputs, **_QUIET
     )
@@ -347,10 +348,9 @@ def waiting() -> list[Any]:
 
 def idle() -> list[Any]:
     """Nothing runs, and what was drawn or written of the last case is gone."""
-    buttons = [gr.Button(interactive=True), gr.Button(interactive=False)]
     return [
         "",
-        *buttons,
+        *free_buttons(),
         gr.Accordion(open=False),
         gr.Plot(visible=False),
         *clear_curves(),
@@ -363,7 +363,12 @@ def idle() -> list[Any]:
 def cancelled() -> list[Any]:
     """After a cancel: finished models keep their place and their scores."""
     text = "Cancelled. Models that were done stay; the one at work keeps its finished slices in view, unscored."
-    return [status_html(text, 0.0), gr.Button(interactive=True), gr.Button(interactive=False)]
+    return [status_html(text, 0.0), *free_buttons()]
+
+
+def free_buttons() -> list[gr.Button]:
+    """Run and Cancel while nothing runs."""
+    return [gr.Button(interactive=True), gr.Button(interactive=False)]
 
 
 def run_wall(session: Session | None, standing: Standing | None, *controls: object) -> Iterator[list[Any]]:
@@ -372,7 +377,7 @@ def run_wall(session: Session | None, standing: Standing | None, *controls: obje
     Cancelling closes this generator, and with it the one that runs the network; what was yielded is kept.
     """
     unchanged = [gr.skip()] * 7
-    free = [gr.Button(interactive=True), gr.Button(interactive=False)]
+    free = free_buttons()
     if session is None:
         yield [gr.skip(), *unchanged, "", *free, alert(InputError("Open a case first."))]
         return

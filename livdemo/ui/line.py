@@ -1,7 +1,8 @@
 """The line before the networks: one runs at a time, and whoever waits is told how many come before.
 
     ran = button.click(run_wall, ..., **IN_LINE)
-    tell_line(button.click, ran, status)          # the status says so until the run begins or is cancelled
+    told = tell_line(button.click, ran, status)   # the status says so until the run begins or is cancelled
+    cancel_with(cancel, [ran, told], cancelled, [status, button, cancel])
 
 gradio keeps the line, first come, first served, for all networks of the page and for programs; here it is only read.
 Nothing of other visitors is told but their number.
@@ -9,7 +10,7 @@ Nothing of other visitors is told but their number.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -59,3 +60,10 @@ def tell_line(starts: Callable[..., Any], ran: Any, status: gr.HTML) -> Any:
 
     # It costs no thread, and the line is shorter than the number of events that gradio works on at once.
     return starts(tell, None, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")
+
+
+def cancel_with(button: gr.Button, events: Sequence[Any], say: Callable[[], list[Any]], outputs: list[Any]) -> None:
+    """Let `button` end the events and then say so: the other way round, a run's last picture may come over it."""
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    button.click(None, cancels=list(events), **quiet)
+    button.click(say, None, outputs, **quiet)
