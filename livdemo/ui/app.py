@@ -18,7 +18,7 @@ import gradio as gr
 import numpy as np
 
 from livdemo.cases import Case, is_built_in, list_cases
-from livdemo.checkpoints import find_checkpoint, read_manifest
+from livdemo.checkpoints import find_checkpoint
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
 from livdemo.intensity import NAMED_WINDOWS, Equalisation, Preprocessing
@@ -26,6 +26,7 @@ from livdemo.predictor import PLAIN, Assembly, decision_rule, named_inference
 from livdemo.report import write_report
 from livdemo.ui import built_in
 from livdemo.ui.api import compare_endpoint
+from livdemo.ui.choices import first_model, model_choices
 from livdemo.ui.compare import compare_place, free_buttons, tick_models, waiting
 from livdemo.ui.deep_link import NO_LINK, Link, link_button, link_value, on_press, read_link
 from livdemo.ui.line import IN_LINE, cancel_with, tell_line
@@ -255,9 +256,8 @@ def _equalise_panel() -> dict[str, Any]:
 
 def _segment_panel() -> dict[str, Any]:
     gr.Markdown(SEGMENT)
-    checkpoints = read_manifest()
-    choices = [(c.title, c.model) for c in checkpoints]
-    first = choices[0][1] if choices else None
+    choices = [(choice.title, choice.name) for choice in model_choices() if choice.trained]
+    first = first_model()
     model = gr.Dropdown(choices, value=first, label="Model", interactive=len(choices) > 1, elem_id="model")
     inference = gr.Radio(
         [("as it is", "plain"), ("three scales", "multiscale"), ("cascade", "cascade")],

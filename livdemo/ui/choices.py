@@ -45,6 +45,12 @@ def first_models() -> list[str]:
     return [name for name in trained if name in wanted[:FIRST_COUNT]]
 
 
+def first_model() -> str | None:
+    """The one to begin with in the steps: the plain U-Net, or what there is; None where nothing is trained."""
+    first = first_models()
+    return FIRST[0] if FIRST[0] in first else next(iter(first), None)
+
+
 def explains_of(name: str) -> dict[str, str]:
     """What a model's maps of one slice are called and mean; empty for a model that has none."""
     specs = {spec.name: spec for spec in list_models()}
