@@ -104,8 +104,8 @@ def _fold(title: str, body: str, is_open: bool = False, kind: str = "part", note
     kept = " lang='en'" if kind == "study" else ""  # a question of ours about a paper, in the words of the log
     mark = f"<span class='state'>{escape(note)}</span>" if note else ""
     return (
-        f"<details class='{kind}'{' open' if is_open else ''}><summary><span{kept}>{escape(title)}</span>{mark}</summary>"
-        f"<div>{body}</div></details>"
+        f"<details class='{kind}'{' open' if is_open else ''}><summary><span{kept}>{escape(title)}</span>{mark}"
+        f"</summary><div>{body}</div></details>"
     )
 
 
@@ -167,10 +167,15 @@ def _study(study: Figures, done: bool) -> str:
     if not done:
         names = "; ".join(f"{one['variant']} (`{one['model']}`)" for one in study["variants"])
         return (
-            f"{note}<p>{NOT_RUN.capitalize()}: <span lang='en'>{inline(names)}.</span></p><div class='made'><p class='note'>To run it</p>"
+            f"{note}<p>{NOT_RUN.capitalize()}: <span lang='en'>{inline(names)}.</span></p>"
+            f"<div class='made'><p class='note'>To run it</p>"
             f"<code>{escape(study_command(study))}</code></div>"
         )
-    lines = [Line(f"<span lang='en'>{escape(one['variant'])}</span>", one["variant"], one) for one in study["variants"] if one["done"]]
+    lines = [
+        Line(f"<span lang='en'>{escape(one['variant'])}</span>", one["variant"], one)
+        for one in study["variants"]
+        if one["done"]
+    ]
     return (
         f"{note}{dot_chart(lines, study['question'])}{study_table(study['variants'])}{how_made(study, same_plan=False)}"
     )
