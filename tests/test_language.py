@@ -23,7 +23,16 @@ PLACEHOLDER = re.compile(r"\{\w*\}")
 NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 CARDS = ("card.py", "evidence.py")  # they write sentences of the manifest
 # What gradio itself writes where a browser asks for English.
-GRADIOS = {"Drop File Here", "- or -", "or", "Click to Upload", "number input for {label}", "range slider for {label}"}
+GRADIOS = {
+    "Drop File Here",
+    "- or -",
+    "or",
+    "Click to Upload",
+    "More tabs",
+    "Remove this file",
+    "number input for {label}",
+    "range slider for {label}",
+}
 
 
 def phrases(code: str) -> dict[str, str]:

@@ -8,7 +8,8 @@ const LANGUAGES = {/*languages*/};  // "de" -> path of its catalogue on the serv
 const STORED = "livdemo-language";
 const PICKER = "#language";
 const ATTRIBUTES = ["title", "aria-label", "aria-valuetext", "aria-roledescription", "alt", "placeholder", "data-title"];
-const KEPT = "script, style, code, pre, [lang]:not(html), [translate=no]";
+const KEPT = "[lang]:not(html), [translate=no]";  // as they are in every language
+const VERBATIM = `script, style, code, pre, ${KEPT}`;
 const NUMBER = /(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)/g;
 const LETTERS = /\p{L}{2}/u;
 const SEPARATORS = [/(\n+)/, /(\s+·\s+)/];
@@ -32,7 +33,7 @@ function patternOf(phrase, translation) {
 
 function createCatalogue(phrases) {
   const exact = new Map(Object.entries(phrases));
-  const patterns = [...exact].filter(([phrase]) => /\{\w+\}/.test(phrase))
+  const patterns = [...exact].filter(([phrase]) => /\{\w+\}/.test(phrase) || /\{\}/.test(phrase) && /\d/.test(phrase))
     .map(([phrase, translation]) => patternOf(phrase, translation))
     .sort((a, b) => b.literal - a.literal);  // the one that says most first
   const unknown = new Set();  // shapes that nothing fits, so that they are asked once
@@ -51,12 +52,14 @@ function createCatalogue(phrases) {
     return null;
   }
 
-  // The parts around a separator one by one; null where none of them is known.
-  function byParts(text, separator) {
+  // The parts around a separator one by one; null where none of them is known, or, if `whole`, not all are.
+  function byParts(text, separator, whole = false) {
     const parts = text.split(separator);
     if (parts.length < 2) return null;
-    const found = parts.map((part, i) => (i % 2 ? null : translate(part)));
-    return found.some((part) => part !== null) ? found.map((part, i) => part ?? parts[i]).join("") : null;
+    const found = parts.map((part, i) => (i % 2 || !LETTERS.test(part) ? part : translate(part)));
+    const known = found.filter((part, i) => part !== null && LETTERS.test(parts[i])).length;
+    if (!known || (whole && found.includes(null))) return null;
+    return found.map((part, i) => part ?? parts[i]).join("");
   }
 
   // The translation of a text, or null where the catalogue has none.
@@ -72,7 +75,7 @@ function createCatalogue(phrases) {
     if (numbers.length && exact.has(shape)) return exact.get(shape).replace(/\{\}/g, () => numbers.shift());
     if (unknown.has(shape)) return null;
     const found = SEPARATORS.reduce((before, separator) => before ?? byParts(text.trim(), separator), null)
-      ?? byPattern(phrase) ?? byParts(phrase, SENTENCES);
+      ?? byParts(phrase, SENTENCES, true) ?? byPattern(phrase) ?? byParts(phrase, SENTENCES);
     if (found === null) unknown.add(shape);
     return found;
   }
@@ -93,7 +96,7 @@ function translated(text) {
 
 function showText(node) {
   if (texts.get(node)?.shown === node.data || !LETTERS.test(node.data)) return;
-  if (!node.parentElement || node.parentElement.closest(KEPT)) return;
+  if (!node.parentElement || node.parentElement.closest(VERBATIM)) return;
   const shown = translated(node.data);
   if (shown === null) return;
   texts.set(node, { english: node.data, shown });

@@ -75,7 +75,7 @@ def test_who_speaks_german_finds_the_page_german(address: str, open_page: Callab
     page = open_page(address, viewport=DESKTOP, locale="de-DE")
     _german(page)
     expect(page.locator("#language")).to_have_value("de")
-    for name in ("Lernen", "Vergleichen", "Modelle", "Ergebnisse"):
+    for name in ("Lernen", "Vergleich", "Modelle", "Ergebnisse"):
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_visible()
     page.get_by_role("tab", name="4 Netz").click()
     expect(page.locator("#run")).to_have_text("Starten")
@@ -100,7 +100,7 @@ def test_who_speaks_german_finds_the_page_german(address: str, open_page: Callab
         page.get_by_role("tab", name=name, exact=True).click()
         page.locator(".results" if name == "Ergebnisse" else ".models").wait_for()
         left += _left_over(page, name)
-    page.get_by_role("tab", name="Vergleichen", exact=True).click()
+    page.get_by_role("tab", name="Vergleich", exact=True).click()
     page.locator("#wall-run").click()
     expect(page.locator("#wall-status")).to_contain_text("Fertig: 2 Modelle, je 64 Schichten", timeout=RUN_MS)
     page.locator('#strip .ls[data-ready="1"]').wait_for()
@@ -109,7 +109,7 @@ def test_who_speaks_german_finds_the_page_german(address: str, open_page: Callab
     expect(heads.locator("button").first).to_have_attribute(
         "title", re.compile("^Zweimal das gemeinsame Volumen.*sortieren")
     )
-    assert left + _left_over(page, "Vergleichen") == []
+    assert left + _left_over(page, "Vergleich") == []
 
 
 def test_the_list_goes_back_and_forth_without_the_server(address: str, open_page: Callable[..., Page]) -> None:
@@ -127,7 +127,7 @@ def test_the_list_goes_back_and_forth_without_the_server(address: str, open_page
     expect(title).to_have_attribute("title", re.compile("^The Hausdorff distance"))
     assert page.evaluate(TEXTS).count("Lernen") == 0
     page.get_by_role("combobox", name="Language").select_option("Deutsch")
-    expect(page.get_by_role("tab", name="Vergleichen", exact=True)).to_be_visible()
+    expect(page.get_by_role("tab", name="Vergleich", exact=True)).to_be_visible()
     expect(title).to_have_attribute("title", re.compile("^Die Hausdorff-Distanz"))
     assert asked == []
 
@@ -152,7 +152,7 @@ def test_english_visitors_fetch_no_catalogue(address: str, open_page: Callable[.
 def test_a_phone_needs_no_scrolling_sideways_in_german(address: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{address}?lang=de", viewport=PHONE)
     _german(page)
-    for name in ("Lernen", "Vergleichen", "Modelle", "Ergebnisse"):
+    for name in ("Lernen", "Vergleich", "Modelle", "Ergebnisse"):
         page.get_by_role("tab", name=name, exact=True).click()
         expect(page.get_by_role("tab", name=name, exact=True)).to_have_attribute("aria-selected", "true")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
