@@ -29,6 +29,8 @@ from livdemo.ui.api import compare_endpoint
 from livdemo.ui.choices import first_model, model_choices
 from livdemo.ui.compare import compare_place, free_buttons, tick_models, waiting
 from livdemo.ui.deep_link import NO_LINK, Link, link_button, link_value, on_press, read_link
+from livdemo.ui.language import FOLDER as LANGUAGES_FOLDER
+from livdemo.ui.language import language_picker, language_script
 from livdemo.ui.line import IN_LINE, cancel_with, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.models import models_place
@@ -46,8 +48,8 @@ SESSION_SECONDS = 3600
 EQUALISATIONS: Mapping[str, Equalisation] = MappingProxyType({"none": "none", "he": "he", "clahe": "clahe"})
 HERE = Path(__file__).parent
 
-HEADER = """<header class='masthead'><h1>livdemo</h1><p>how networks outline liver tumours, slice by slice</p>
-<span class='pill'>teaching only, not for clinical use</span></header>"""
+HEADER = f"""<header class='masthead'><h1>livdemo</h1><p>how networks outline liver tumours, slice by slice</p>
+<span class='pill'>teaching only, not for clinical use</span>{language_picker()}</header>"""
 
 PRIVACY = """Uploads stay on this server, are seen by you alone, and are deleted at the latest
 two hours after the visit. Do not upload anything that identifies a patient."""
@@ -208,7 +210,8 @@ def launch_options() -> dict[str, Any]:
             checkbox_background_color_selected="*primary_700",
         ),
         "css_paths": [HERE / "theme.css", HERE / "places.css"],
-        "head": f"<style>{(HERE / 'page.css').read_text('utf-8')}</style>",
+        "head": f"<style>{(HERE / 'page.css').read_text('utf-8')}</style>{language_script()}",
+        "allowed_paths": [str(LANGUAGES_FOLDER)],
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,

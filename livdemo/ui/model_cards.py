@@ -45,7 +45,7 @@ def model_card(spec: ModelSpec, checkpoint: Checkpoint | None, results: Figures 
     ours = "<span class='state'>our reading</span>" if spec.our_reading else ""
     trained = "trained" if checkpoint else "not trained yet"
     parts = [
-        f"<p class='idea'>{escape(spec.idea)}</p>",
+        f"<p class='idea' lang='en'>{escape(spec.idea)}</p>",
         _drawing(spec),
         _facts(spec, checkpoint),
         _list("Where it departs from the paper", spec.deviations),
@@ -54,9 +54,9 @@ def model_card(spec: ModelSpec, checkpoint: Checkpoint | None, results: Figures 
     ]
     return (
         f"<details class='model' id='model-{spec.name}' data-paper='{paper_of(spec)[0]}'><summary>"
-        f"<span class='name'>{escape(spec.title)}</span>{ours}"
+        f"<span class='name' translate='no'>{escape(spec.title)}</span>{ours}"
         f"<span class='state{' trained' if checkpoint else ''}'>{trained}</span>"
-        f"<span class='teaser'>{escape(first)}</span></summary><div>{''.join(parts)}</div></details>"
+        f"<span class='teaser' lang='en'>{escape(first)}</span></summary><div>{''.join(parts)}</div></details>"
     )
 
 
@@ -79,11 +79,11 @@ def _facts(spec: ModelSpec, checkpoint: Checkpoint | None) -> str:
     classroom, paper = sizes(spec.name)
     source = spec.source + (". The paper gives no layer table: this is our reading of it." if spec.our_reading else "")
     rows = [
-        ("Comes from", escape(source)),
+        ("Comes from", _english(source)),
         ("Parameters", f"{classroom:,} in the classroom preset, {paper:,} at the paper's width"),
         ("Fed with", escape(fed_with(spec, checkpoint))),
         ("Labels", escape(", ".join(spec.labels))),
-        ("The paper's recipe", escape(recipe_in_words(spec.recipe))),
+        ("The paper's recipe", _english(recipe_in_words(spec.recipe))),
         *_weights(spec, checkpoint),
     ]
     items = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in rows)
@@ -102,7 +102,7 @@ def _weights(spec: ModelSpec, checkpoint: Checkpoint | None) -> list[tuple[str, 
     return [
         ("Trained on", escape(checkpoint.trained_on)),
         ("Decides", escape(decision_rule(checkpoint))),
-        ("Weights", f"{file}. {escape(checkpoint.licence)}"),
+        ("Weights", f"{file}. {_english(checkpoint.licence)}"),
     ]
 
 
@@ -135,7 +135,12 @@ def _maps_title(spec: ModelSpec) -> str:
 
 def _list(title: str, lines: tuple[str, ...]) -> str:
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<h4>{title}</h4><ul>{items}</ul>" if lines else ""
+    return f"<h4>{title}</h4><ul lang='en'>{items}</ul>" if lines else ""
+
+
+def _english(text: str) -> str:
+    """Words of a paper or a licence, which stay as they are in every language of the page."""
+    return f"<span lang='en'>{escape(text)}</span>"
 
 
 # ------------------------------------------------------------------------------------------------- figures
@@ -147,8 +152,8 @@ def _figures(spec: ModelSpec, checkpoint: Checkpoint | None, results: Figures | 
     if spec.reported:
         rows = []
         for one in spec.reported:
-            data = escape(one.data) + (f"<br><small>{escape(one.note)}</small>" if one.note else "")
-            rows.append(Row(escape(one.metric), [f"<b>{escape(one.value)}</b>", escape(one.unit), data]))
+            data = _english(one.data) + (f"<br><small lang='en'>{escape(one.note)}</small>" if one.note else "")
+            rows.append(Row(_english(one.metric), [f"<b>{escape(one.value)}</b>", _english(one.unit), data]))
         theirs = bare_table([VALUE, UNIT, DATA], rows, first="Figure")
     found = [] if results is None else our_figures(spec.name, results)
     found += _held_out(checkpoint)

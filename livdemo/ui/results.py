@@ -101,10 +101,11 @@ def results_html(results: Figures) -> str:
 
 
 def _fold(title: str, body: str, is_open: bool = False, kind: str = "part", note: str = "") -> str:
+    kept = " lang='en'" if kind == "study" else ""  # a question of ours about a paper, in the words of the log
     mark = f"<span class='state'>{escape(note)}</span>" if note else ""
     return (
-        f"<details class='{kind}'{' open' if is_open else ''}><summary><span>{escape(title)}</span>{mark}</summary>"
-        f"<div>{body}</div></details>"
+        f"<details class='{kind}'{' open' if is_open else ''}><summary><span{kept}>{escape(title)}</span>{mark}"
+        f"</summary><div>{body}</div></details>"
     )
 
 
@@ -162,14 +163,19 @@ def _studies(studies: list[Figures]) -> str:
 
 
 def _study(study: Figures, done: bool) -> str:
-    note = f"<p>{inline(study['note'])}</p>" if study["note"] else ""
+    note = f"<p lang='en'>{inline(study['note'])}</p>" if study["note"] else ""
     if not done:
         names = "; ".join(f"{one['variant']} (`{one['model']}`)" for one in study["variants"])
         return (
-            f"{note}<p>{NOT_RUN.capitalize()}: {inline(names)}.</p><div class='made'><p class='note'>To run it</p>"
+            f"{note}<p>{NOT_RUN.capitalize()}: <span lang='en'>{inline(names)}.</span></p>"
+            f"<div class='made'><p class='note'>To run it</p>"
             f"<code>{escape(study_command(study))}</code></div>"
         )
-    lines = [Line(escape(one["variant"]), one["variant"], one) for one in study["variants"] if one["done"]]
+    lines = [
+        Line(f"<span lang='en'>{escape(one['variant'])}</span>", one["variant"], one)
+        for one in study["variants"]
+        if one["done"]
+    ]
     return (
         f"{note}{dot_chart(lines, study['question'])}{study_table(study['variants'])}{how_made(study, same_plan=False)}"
     )

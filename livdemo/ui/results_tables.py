@@ -150,8 +150,8 @@ def reported_cell(reported: Sequence[Figures]) -> str:
     if not reported:
         return "no number"
     lines = [
-        f"{escape(one['metric'])} <b>{escape(one['value'])}</b> "
-        f"<small>{escape(one['unit'])}; {escape(one['data'])}</small>"
+        f"<span lang='en'>{escape(one['metric'])} <b>{escape(one['value'])}</b> "
+        f"<small>{escape(one['unit'])}; {escape(one['data'])}</small></span>"
         for one in reported
     ]
     more = f"<details><summary>{len(lines) - 1} more</summary>{'<br>'.join(lines[1:])}</details>"
@@ -268,7 +268,7 @@ def study_table(variants: Sequence[Figures]) -> str:
     ]
     rows = []
     for one in variants:
-        head = f"{escape(one['variant'])}<small>{card_link(one['model'], one['model'])}</small>"
+        head = f"<span lang='en'>{escape(one['variant'])}</span><small>{card_link(one['model'], one['model'])}</small>"
         if not one["done"]:
             rows.append(Row(head, [f"<span class='note'>{NOT_RUN}</span>"]))
             continue

@@ -172,7 +172,7 @@ def score_table(case: Case, entries: Sequence[Entry], volume_key: str = "") -> s
     columns = columns_of(case)
     best = [_best(column, entries) for column in columns]  # as text: what looks alike is marked alike
     groups = []
-    for group, title in (("liver", "Liver, tumours included"), ("tumour", "Tumour"), ("run", "Run")):
+    for group, title in (("liver", "Liver, tumours included"), ("tumour", "Tumour"), ("run", "Time and memory")):
         count = sum(column.group == group for column in columns)
         groups.append(f"<th scope='colgroup' colspan='{count}' class='{group}'>{title}</th>")
     heads = "".join(_head(column, number) for number, column in enumerate(columns, start=1))

@@ -700,5 +700,6 @@ listenToKeys(root, act);
 sizes.observe(ui.grid);
 sizes.observe(ui.histogram.querySelector(".lv-plot"));
 themes.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+themes.observe(document.documentElement, { attributes: true, attributeFilter: ["lang"] });  // words of the histogram
 watch("value", load);
 load();

@@ -76,7 +76,8 @@ function createHistogram(canvas, { theme, getWindow, onWindow, hasTissues }) {
     const taken = [];
     context.textAlign = "center";
     context.fillStyle = colours.muted;
-    for (const [name, hu] of hasTissues() ? TISSUES : []) {
+    for (const [english, hu] of hasTissues() ? TISSUES : []) {
+      const name = globalThis.livdemoWord?.(english) ?? english;
       const value = String(hu).replace("-", "−");
       const half = Math.max(context.measureText(name).width, context.measureText(value).width) / 2;
       const x = toX(hu);
