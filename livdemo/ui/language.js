@@ -178,6 +178,7 @@ function show(code, found) {
       subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ATTRIBUTES,
     });
   }
+  globalThis.dispatchEvent(new Event("resize"));  // tabs are measured anew: other words, other widths
 }
 
 async function choose(code) {
