@@ -36,7 +36,7 @@ QUIET = """() => {
 
 # English, or the same in both languages, and why it may be.
 ALLOWED = {
-    "a name": r"livdemo|SFAN\b.*|.*U-?Net\b.*|DTAN\b.*|DPC-Net|C-LSTM\b.*|LT-Net\b.*|DeepLabv3|S\d( .*)?|STAPLE|CLAHE",
+    "a name": r"livdemo|.*U-?Net(\b|_).*|(SFAN|DTAN|C-LSTM|LT-Net)\b.*|DPC-Net|DeepLabv3|S\d( .*)?|STAPLE|CLAHE",
     "a data set, and figures of it": r"(chaos|lowres|ircad\w*|lits\w*|msd\w*|P\d+)\b.*",
     "a unit": r"[\d.,+−/ ×]*(HU|mm|mL|KB|MB|GB|W|L|CPU|bit)( .*)?",
     "a metric that has no other name": r"(Dice|IoU|HD|HD95|ASSD|NSD)( mm| \d.*)?( ↑| ↓)?",
@@ -44,6 +44,10 @@ ALLOWED = {
     "a key": r"Esc|H / Esc",
     "words of an upload or of the manifest": r"3D \d.*|(Teaching|Lizenz).*",
     "a state of the results": r"ok",
+    "a file's name and ending": r"metrics|lesions|comparison|report|greys\.nii|\.(csv|json|gz|html)",
+    "the two networks of this test, and what they say of themselves": r"Greys|Tumourless|Nothing: written by hand\.|"
+    r"It only looks at the grey\.",
+    "a machine": r"cpu, \d threads(; cpu, \d threads)*",
     "of the training log": r"(Plan|\d+ Läufe).*",
 }
 
