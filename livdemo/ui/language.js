@@ -37,11 +37,14 @@ function createCatalogue(phrases) {
     .map(([phrase, translation]) => patternOf(phrase, translation))
     .sort((a, b) => b.literal - a.literal);  // the one that says most first
   const unknown = new Set();  // shapes that nothing fits, so that they are asked once
+  const fitting = new Map();  // shape -> the pattern that fits: what changes at every slice is not searched again
 
-  function byPattern(phrase) {
-    for (const { expression, names, translation } of patterns) {
+  function byPattern(phrase, shape) {
+    for (const pattern of fitting.has(shape) ? [fitting.get(shape)] : patterns) {
+      const { expression, names, translation } = pattern;
       const found = phrase.match(expression)?.slice(1);
       if (!found) continue;
+      fitting.set(shape, pattern);
       const numbers = found.filter((_, i) => names[i] === "");
       return translation.replace(/\{(\w*)\}/g, (_, name) => {
         if (!name) return numbers.shift();
@@ -74,8 +77,9 @@ function createCatalogue(phrases) {
     });
     if (numbers.length && exact.has(shape)) return exact.get(shape).replace(/\{\}/g, () => numbers.shift());
     if (unknown.has(shape)) return null;
+    if (fitting.has(shape)) return byPattern(phrase, shape);
     const found = SEPARATORS.reduce((before, separator) => before ?? byParts(text.trim(), separator), null)
-      ?? byParts(phrase, SENTENCES, true) ?? byPattern(phrase) ?? byParts(phrase, SENTENCES);
+      ?? byParts(phrase, SENTENCES, true) ?? byPattern(phrase, shape) ?? byParts(phrase, SENTENCES);
     if (found === null) unknown.add(shape);
     return found;
   }
@@ -178,6 +182,7 @@ function show(code, found) {
       subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ATTRIBUTES,
     });
   }
+  globalThis.dispatchEvent(new Event("resize"));  // tabs are measured anew: other words, other widths
 }
 
 async function choose(code) {

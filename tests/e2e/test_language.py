@@ -28,9 +28,15 @@ TEXTS = """() => {
   return [...texts].filter((text) => /\\p{L}{2}/u.test(text));
 }"""
 
+# Nothing came from the server for a while: what the page asks for by itself at the start is over.
+QUIET = """() => {
+  const ends = performance.getEntriesByType("resource").map((entry) => entry.responseEnd);
+  return performance.now() - Math.max(...ends) > 2000;
+}"""
+
 # English, or the same in both languages, and why it may be.
 ALLOWED = {
-    "a name": r"livdemo|SFAN\b.*|.*U-?Net\b.*|DTAN\b.*|DPC-Net|C-LSTM\b.*|LT-Net\b.*|DeepLabv3|S\d( .*)?|STAPLE|CLAHE",
+    "a name": r"livdemo|.*U-?Net(\b|_).*|(SFAN|DTAN|C-LSTM|LT-Net)\b.*|DPC-Net|DeepLabv3|S\d( .*)?|STAPLE|CLAHE",
     "a data set, and figures of it": r"(chaos|lowres|ircad\w*|lits\w*|msd\w*|P\d+)\b.*",
     "a unit": r"[\d.,+−/ ×]*(HU|mm|mL|KB|MB|GB|W|L|CPU|bit)( .*)?",
     "a metric that has no other name": r"(Dice|IoU|HD|HD95|ASSD|NSD)( mm| \d.*)?( ↑| ↓)?",
@@ -38,6 +44,10 @@ ALLOWED = {
     "a key": r"Esc|H / Esc",
     "words of an upload or of the manifest": r"3D \d.*|(Teaching|Lizenz).*",
     "a state of the results": r"ok",
+    "a file's name and ending": r"metrics|lesions|comparison|report|greys\.nii|\.(csv|json|gz|html)",
+    "the two networks of this test, and what they say of themselves": r"Greys|Tumourless|Nothing: written by hand\.|"
+    r"It only looks at the grey\.",
+    "a machine": r"cpu, \d threads(; cpu, \d threads)*",
     "of the training log": r"(Plan|\d+ Läufe).*",
 }
 
@@ -101,13 +111,13 @@ def test_who_speaks_german_finds_the_page_german(address: str, open_page: Callab
         page.locator(".results" if name == "Ergebnisse" else ".models").wait_for()
         left += _left_over(page, name)
     page.get_by_role("tab", name="Vergleich", exact=True).click()
-    page.locator("#wall-run").click()
-    expect(page.locator("#wall-status")).to_contain_text("Fertig: 2 Modelle, je 64 Schichten", timeout=RUN_MS)
+    page.locator("#wall-run").click()  # one of the two models ran on Learn
+    expect(page.locator("#wall-status")).to_contain_text("Fertig: 1 Modell, 64 Schichten", timeout=RUN_MS)
     page.locator('#strip .ls[data-ready="1"]').wait_for()
     heads = page.locator("#wall-scores thead")
     expect(heads).to_contain_text("Leber, mit Tumoren")
     expect(heads.locator("button").first).to_have_attribute(
-        "title", re.compile("^Zweimal das gemeinsame Volumen.*sortieren")
+        "title", re.compile("^Zweimal das gemeinsame Volumen.*Sortieren")
     )
     assert left + _left_over(page, "Vergleich") == []
 
@@ -115,6 +125,7 @@ def test_who_speaks_german_finds_the_page_german(address: str, open_page: Callab
 def test_the_list_goes_back_and_forth_without_the_server(address: str, open_page: Callable[..., Page]) -> None:
     page = open_page(address, viewport=DESKTOP, locale="de-DE")
     _german(page)
+    page.wait_for_function(QUIET)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     title = page.locator("#viewer .lv-gap")
@@ -133,11 +144,13 @@ def test_the_list_goes_back_and_forth_without_the_server(address: str, open_page
 
     # The choice is kept for the next visit; the address comes first.
     page.get_by_role("combobox", name="Sprache").select_option("English")
-    page.goto(address)
-    expect(page.locator("html")).to_have_attribute("lang", "en")
-    expect(page.get_by_role("tab", name="Compare", exact=True)).to_be_visible()
-    page.goto(f"{address}?lang=de")
-    _german(page)
+    again = page.context.new_page()
+    again.goto(address)
+    expect(again.locator("html")).to_have_attribute("lang", "en")
+    expect(again.get_by_role("tab", name="Compare", exact=True)).to_be_visible()
+    linked = page.context.new_page()
+    linked.goto(f"{address}?lang=de")
+    _german(linked)
 
 
 def test_english_visitors_fetch_no_catalogue(address: str, open_page: Callable[..., Page]) -> None:
