@@ -65,6 +65,11 @@ def _compare(page: Page, name: str) -> None:
     page.locator('#strip .ls[data-ready="1"]').wait_for()
     page.locator("#wall-viewer").scroll_into_view_if_needed()
     _shot(page, f"wall-{name}")
+    for place in ("Models", "Results") if name == "desktop" else ():
+        page.get_by_role("tab", name=place, exact=True).click()
+        page.locator(f".{place.lower()}").wait_for()
+        page.locator("#places").scroll_into_view_if_needed()
+        _shot(page, f"{place.lower()}-{name}")
 
 
 def _step(page: Page, name: str) -> None:
