@@ -47,6 +47,7 @@ ALLOWED = {
     "a file's name and ending": r"metrics|lesions|comparison|report|greys\.nii|\.(csv|json|gz|html)",
     "the two networks of this test, and what they say of themselves": r"Greys|Tumourless|Nothing: written by hand\.|"
     r"It only looks at the grey\.",
+    "gradio's own sign of waiting, for a moment": r"(processing|queue)\b.*",
     "a machine": r"cpu, \d threads(; cpu, \d threads)*",
     "of the training log": r"(Plan|\d+ Läufe).*",
 }
