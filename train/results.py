@@ -256,7 +256,8 @@ def differences(variant: Figures, first: Figures) -> Figures:
             continue
         scores = {who: [_number(one[patient]) for patient in both] for who, one in (("a", mine), ("b", theirs))}
         pair = compare_models(scores, "dice")[0]
-        ends = {"low": pair.interval.low, "high": pair.interval.high}
+        known = pair.n >= FEWEST
+        ends = {"low": pair.interval.low if known else NO_NUMBER, "high": pair.interval.high if known else NO_NUMBER}
         found[name] = {"mean": pair.mean_difference, **ends, "n": pair.n, "p": pair.p}
     return found
 

@@ -147,11 +147,12 @@ def how_made(one: Figures, same_plan: bool) -> str:
 
 def _studies(studies: list[Figures]) -> str:
     several = len({study["series"] for study in studies}) > 1
-    whose = "" if several or not studies or not studies[0]["series"] else f" All of them: {studies[0]['series']}."
+    same = "" if several or not studies else studies[0]["series"]
+    whose = f" <span>All of them: {escape(same)}.</span>" if same else ""
     parts = [
         "<h3>What if one thing is changed?</h3><p>Each question changes one thing and leaves the rest as it is. "
         "Differences are to the first row, patient by patient, with a 95 % interval; where it holds 0 the row shows "
-        f"nothing.{escape(whose)}</p>"
+        f"nothing.{whose}</p>"
     ]
     for study in studies:
         done = sum(variant["done"] for variant in study["variants"])

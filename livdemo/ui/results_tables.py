@@ -91,7 +91,7 @@ def meanings(columns: Sequence[Column]) -> str:
     alike: dict[str, list[str]] = {}
     for one in columns:
         alike.setdefault(one.meaning, []).append(one.title)
-    return definitions((", ".join(titles), meaning) for meaning, titles in alike.items())
+    return definitions((" · ".join(titles), meaning) for meaning, titles in alike.items())
 
 
 def bare_table(columns: Sequence[Column], rows: Sequence[Row], first: str) -> str:
@@ -268,7 +268,8 @@ def study_table(variants: Sequence[Figures]) -> str:
     ]
     rows = []
     for one in variants:
-        head = f"<span lang='en'>{escape(one['variant'])}</span><small>{card_link(one['model'], one['model'])}</small>"
+        link = card_link(one["model"], one["model"])
+        head = f"<span lang='en'>{escape(one['variant'])}</span><small translate='no'>{link}</small>"
         if not one["done"]:
             rows.append(Row(head, [f"<span class='note'>{NOT_RUN}</span>"]))
             continue
