@@ -32,9 +32,9 @@ BROWSER = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--n
 BROWSER += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 NO_FRAME_LIMIT = ["--disable-frame-rate-limit", "--disable-gpu-vsync"]
 
-# Steps to the next slice, up and down again, one a drawn frame; returns the milliseconds of each.
-SCRUB = """async (steps) => {
-  const viewer = document.querySelector(".lv"), grid = viewer.querySelector(".lv-grid");
+# Steps a viewer to the next slice, up and down again, one a drawn frame; returns the milliseconds of each.
+SCRUB = """async ([selector, steps]) => {
+  const viewer = document.querySelector(selector), grid = viewer.querySelector(".lv-grid");
   const frame = () => new Promise(requestAnimationFrame);
   const times = [];
   let key = "ArrowUp";
@@ -88,11 +88,11 @@ def measure(page: Page, panes: int, mode: Mode, steps: int, folder: Path) -> dic
         .lv-grid {{ grid-template-columns: repeat({min(panes, 3)}, 512px) !important; }}"""
     )
     page.wait_for_function("document.querySelector('.lv-canvas').width === 512")
-    page.evaluate(SCRUB, 30)  # compile, fault in
+    page.evaluate(SCRUB, [".lv", 30])  # compile, fault in
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
     before = processor_ms(session)
-    times = page.evaluate(SCRUB, steps)
+    times = page.evaluate(SCRUB, [".lv", steps])
     after = processor_ms(session)
     app.close(verbose=False)
     return {name: (after[name] - before[name]) / steps for name in after} | {"frame": statistics.median(times)}

@@ -23,6 +23,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
+from benchmarks.viewer_scrub import BROWSER, SCRUB
 from livdemo.checkpoints import read_manifest
 from livdemo.ui import built_in
 from livdemo.ui.app import build_app, launch_options
@@ -30,31 +31,16 @@ from livdemo.ui.compare import run_one
 
 MOST_VISITORS, MOST_STEPS, MOST_MINUTES = 40, 200, 20
 VIEWPORT: ViewportSize = {"width": 800, "height": 600}
-READY = '#wall-viewer .lv[data-ready="1"]'
+VIEWER = "#wall-viewer .lv"
+READY = f'{VIEWER}[data-ready="1"]'
 QUIET_MS = 500  # more than the viewer waits before it would tell the server of a slice
 PATIENCE_MS = 120_000
-BROWSER = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-BROWSER += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-# Steps up and down again by key, one a drawn frame; leaves the milliseconds of each in window.stepTimes.
-START = """(steps) => {
-  const viewer = document.querySelector("#wall-viewer .lv"), grid = viewer.querySelector(".lv-grid");
-  const frame = () => new Promise(requestAnimationFrame);
+# Begins the steps and does not wait for their end, so that all visitors step at once; it leaves each step's
+# milliseconds in window.stepTimes.
+START = f"""(asked) => {{
   window.stepTimes = null;
-  (async () => {
-    const times = [];
-    let key = "ArrowUp";
-    await frame();
-    for (let i = 0; i < steps; i++) {
-      const began = performance.now(), before = viewer.dataset.slice;
-      grid.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-      await frame();
-      times.push(performance.now() - began);
-      if (viewer.dataset.slice === before) key = key === "ArrowUp" ? "ArrowDown" : "ArrowUp";
-    }
-    window.stepTimes = times;
-  })();
-}"""
+  ({SCRUB})(asked).then((times) => {{ window.stepTimes = times; }});
+}}"""
 
 
 @dataclass(frozen=True)
@@ -84,7 +70,7 @@ def scrub(pages: Sequence[Page], steps: int) -> Scrubbed:
     for page in pages:
         page.on("request", note)
     for page in pages:
-        page.evaluate(START, steps)
+        page.evaluate(START, [VIEWER, steps])
     for page in pages:
         page.wait_for_function("window.stepTimes !== null", timeout=PATIENCE_MS)
     pages[0].wait_for_timeout(QUIET_MS)

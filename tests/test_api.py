@@ -16,13 +16,12 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from livdemo.cases import load_case
-from livdemo.checkpoints import load_model
 from livdemo.metrics import score_case
-from livdemo.ui import built_in
 from livdemo.ui.api import compare_by_program
 from livdemo.ui.app import build_app, launch_options
 from tests.conftest import REPOSITORY
 from tests.made_up import block_case
+from tests.phantom_pair import phantom_pair
 from tests.small_model import write_phantom_pair
 
 DOCS = (REPOSITORY / "docs" / "api.md").read_text("utf-8")
@@ -33,18 +32,12 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The whole page, with two quick networks under the names that docs/api.md uses."""
     folder = tmp_path_factory.mktemp("api")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LIVDEMO_WEIGHTS", str(folder / "weights"))
-        environment.setenv("LIVDEMO_CACHE", str(folder / "cache"))
+    with pytest.MonkeyPatch.context() as environment, phantom_pair(folder, ("unet64", "unet_liver")):
         environment.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
-        write_phantom_pair(folder / "weights", ("unet64", "unet_liver"))
-        built_in._kept_result.cache_clear()
         app = build_app().queue()
         app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options())
         yield str(app.local_url)
         app.close(verbose=False)
-        built_in._kept_result.cache_clear()
-        load_model.cache_clear()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from livdemo.cases import Case
 from livdemo.errors import InputError
 from livdemo.intensity import NAMED_WINDOWS, Equalisation, Window
 from livdemo.ui.choices import known_names, ready_to_run
+from livdemo.ui.events import QUIET
 from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
@@ -27,7 +28,6 @@ EQUALISATIONS: Mapping[str, Equalisation] = MappingProxyType({"none": "none", "h
 CENTERS, WIDTHS = (-200, 400), (20, 2000)  # ends of the sliders, HU
 FIRST = NAMED_WINDOWS["abdomen"]
 ROW = 4  # pictures of a sweep beside each other
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # The wall's slice lives in the browser: it is read there when a button is pressed, not sent at every step.
 SLICE_IN_VIEW = "(k, ...rest) => [Number(document.querySelector('#wall-viewer .lv')?.dataset.slice ?? 0), ...rest]"
 
@@ -60,10 +60,8 @@ def bench_panel(
         result = gr.HTML(elem_id="bench-result", apply_default_css=False)
         plot = gr.Plot(show_label=False, visible=False, elem_id="bench-plot")
     k = gr.Number(0, visible=False)
-    preset.input(
-        lambda name: [NAMED_WINDOWS[name].width, NAMED_WINDOWS[name].center], preset, [width, center], **_QUIET
-    )
-    takes_turns: dict[str, Any] = {"js": SLICE_IN_VIEW, **IN_LINE, **_QUIET}
+    preset.input(lambda name: [NAMED_WINDOWS[name].width, NAMED_WINDOWS[name].center], preset, [width, center], **QUIET)
+    takes_turns: dict[str, Any] = {"js": SLICE_IN_VIEW, **IN_LINE, **QUIET}
     fed = run.click(
         feed_slice, [k, session, models, untrained, width, center, equalisation], [result, status], **takes_turns
     )

@@ -23,6 +23,7 @@ from livdemo.ui.built_in import keep_result, kept_result
 from livdemo.ui.choices import first_models, known_names, model_choices, ready_to_run
 from livdemo.ui.curves import clear_curves, curve_panel
 from livdemo.ui.deep_link import link_button
+from livdemo.ui.events import QUIET
 from livdemo.ui.line import IN_LINE, cancel_with, tell_line
 from livdemo.ui.look import clear_look, look_panel
 from livdemo.ui.messages import alert, status_html
@@ -69,12 +70,9 @@ class Place:
     def follow(self, opened: Any) -> None:
         """After the event `opened`: the old run's buttons are free again, and the wall shows the new case."""
         parts = self.components
-        opened.then(idle, None, parts["cleared"], queue=False, **_QUIET).then(
-            enter_wall, parts["enter_inputs"], parts["enter_outputs"], **_QUIET
+        opened.then(idle, None, parts["cleared"], queue=False, **QUIET).then(
+            enter_wall, parts["enter_inputs"], parts["enter_outputs"], **QUIET
         )
-
-
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 def compare_place(tab: gr.Tab, session: gr.State) -> Place:
@@ -120,33 +118,33 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     shown = [standing, viewer, strip, scores, lesions, tissues, plot]
     view_inputs, enter_inputs = [session, standing, *asked], [place, session, standing, *asked]
     enter_outputs = [session, *shown]
-    pressed = run.click(waiting, None, [status, run, cancel, message], queue=False, **_QUIET)
-    ran = pressed.then(run_wall, view_inputs, [session, *shown, status, run, cancel, message], **IN_LINE, **_QUIET)
+    pressed = run.click(waiting, None, [status, run, cancel, message], queue=False, **QUIET)
+    ran = pressed.then(run_wall, view_inputs, [session, *shown, status, run, cancel, message], **IN_LINE, **QUIET)
     told = tell_line(pressed.then, ran, status)
-    ran.then(show_wall, view_inputs, shown, **_QUIET)  # the choices may have changed since the press of Run
-    ran.then(free_buttons, None, [run, cancel], queue=False, **_QUIET)  # whatever a cancelled run still had to show
+    ran.then(show_wall, view_inputs, shown, **QUIET)  # the choices may have changed since the press of Run
+    ran.then(free_buttons, None, [run, cancel], queue=False, **QUIET)  # whatever a cancelled run still had to show
     cancel_with(cancel, [ran, told], cancelled, [status, run, cancel])
-    tab.select(lambda: "compare", None, place, queue=False, **_QUIET).then(
-        enter_wall, enter_inputs, enter_outputs, **_QUIET
+    tab.select(lambda: "compare", None, place, queue=False, **QUIET).then(
+        enter_wall, enter_inputs, enter_outputs, **QUIET
     )
     for control in chosen[:2]:
-        control.input(lambda: "compare", None, place, queue=False, **_QUIET).then(
-            enter_wall, enter_inputs, enter_outputs, trigger_mode="always_last", **_QUIET
+        control.input(lambda: "compare", None, place, queue=False, **QUIET).then(
+            enter_wall, enter_inputs, enter_outputs, trigger_mode="always_last", **QUIET
         )
     for button, names in whole:
-        button.click(lambda names=names: ("compare", names), None, [place, chosen[0]], queue=False, **_QUIET).then(
-            enter_wall, enter_inputs, enter_outputs, trigger_mode="always_last", **_QUIET
+        button.click(lambda names=names: ("compare", names), None, [place, chosen[0]], queue=False, **QUIET).then(
+            enter_wall, enter_inputs, enter_outputs, trigger_mode="always_last", **QUIET
         )
     for control in [chosen[2], *(one for one in sliders if not isinstance(one, gr.Slider))]:
-        control.input(show_wall, view_inputs, shown, trigger_mode="always_last", **_QUIET)
+        control.input(show_wall, view_inputs, shown, trigger_mode="always_last", **QUIET)
     for control in (one for one in sliders if isinstance(one, gr.Slider)):
-        control.release(show_wall, view_inputs, shown, trigger_mode="always_last", **_QUIET)
-    reset.click(lambda: list(_first_sliders()), None, sliders, queue=False, **_QUIET).then(
-        show_wall, view_inputs, shown, **_QUIET
+        control.release(show_wall, view_inputs, shown, trigger_mode="always_last", **QUIET)
+    reset.click(lambda: list(_first_sliders()), None, sliders, queue=False, **QUIET).then(
+        show_wall, view_inputs, shown, **QUIET
     )
-    speed.expand(lambda: True, None, plotted, queue=False, **_QUIET).then(show_plot, [standing], plot, **_QUIET)
-    speed.collapse(lambda: (False, gr.Plot(visible=False)), None, [plotted, plot], queue=False, **_QUIET)
-    write.click(write_files, [session, standing], [files, message], **_QUIET)
+    speed.expand(lambda: True, None, plotted, queue=False, **QUIET).then(show_plot, [standing], plot, **QUIET)
+    speed.collapse(lambda: (False, gr.Plot(visible=False)), None, [plotted, plot], queue=False, **QUIET)
+    write.click(write_files, [session, standing], [files, message], **QUIET)
     components: dict[str, Any] = {"cleared": [status, run, cancel, *solid, *curves, *benched, *maps, files]}
     components |= {"enter_inputs": enter_inputs, "enter_outputs": enter_outputs}
     components |= {"place": place, "models": chosen[0], "untrained": chosen[1], "link": link}
@@ -188,7 +186,7 @@ def _model_panel() -> tuple[list[Any], list[tuple[gr.Button, list[str]]]]:
     untrained = gr.CheckboxGroup(others, value=[], label="Untrained models", show_label=False, render=False)
     groups = [models, untrained, extras]
     for group in groups:
-        group.change(lambda *now: gr.Accordion(label=choice_words(*now)), groups, chooser, queue=False, **_QUIET)
+        group.change(lambda *now: gr.Accordion(label=choice_words(*now)), groups, chooser, queue=False, **QUIET)
     return groups, whole
 
 

@@ -16,13 +16,13 @@ from livdemo.intensity import Preprocessing
 from livdemo.predictor import Predictor
 from livdemo.ui.bench import SLICE_IN_VIEW
 from livdemo.ui.choices import explains_of, known_names, model_choices, ready_to_run
+from livdemo.ui.events import QUIET
 from livdemo.ui.line import IN_LINE, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
 
 MAPS_SHOWN = 8  # of one kind; some networks have dozens
 OPACITY = 0.6
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 WHY = """Attention and gates say where a network looked, not whether it was right. Bright is much, dark is little, each
 map on its own scale; the squares are as coarse as the network's own grid."""
@@ -38,14 +38,14 @@ def look_panel(session: gr.State, models: gr.CheckboxGroup, untrained: gr.Checkb
             status = gr.HTML(elem_id="look-status", apply_default_css=False)
         result = gr.HTML(elem_id="look-result", apply_default_css=False)
     k = gr.Number(0, visible=False)
-    panel.expand(choices_to_look, [models, untrained, model], [model, status], **_QUIET)
+    panel.expand(choices_to_look, [models, untrained, model], [model, status], **QUIET)
     looked = run.click(
         look,
         [k, session, model],
         [result, status],
         js=SLICE_IN_VIEW,
         **IN_LINE,
-        **_QUIET,
+        **QUIET,
     )
     return [looked, tell_line(run.click, looked, status)], [result, status]
 

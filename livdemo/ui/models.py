@@ -3,7 +3,6 @@
 models_place(tab)       # inside of the page's tab
 """
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,14 +10,11 @@ import gradio as gr
 from livdemo.checkpoints import read_manifest, weights_folder
 from livdemo.errors import InputError
 from livdemo.models import list_models
-from livdemo.results import read_results
+from livdemo.results import read_results, results_path
+from livdemo.ui.events import file_stamp, filled_place, unless_shown
 from livdemo.ui.markup import escape
 from livdemo.ui.messages import alert
 from livdemo.ui.model_cards import model_card, paper_of
-from livdemo.ui.results import file_stamp
-
-_HERE = Path(__file__).parent
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 WAITING = "<p class='empty'>The cards of all models will stand here.</p>"
 OPENING = """<h3>What is each network, and where does it come from?</h3>
@@ -27,28 +23,13 @@ OPENING = """<h3>What is each network, and where does it come from?</h3>
 
 def models_place(tab: gr.Tab) -> None:
     """Build the place inside of `tab`, which is open at the time of the call."""
-    shown = gr.State("")
-    script = (_HERE / "places.js").read_text("utf-8")
-    page = gr.HTML(WAITING, elem_id="models-page", js_on_load=script, apply_default_css=False)
-    tab.select(show_models, shown, [page, shown], **_QUIET)
+    filled_place(tab, show_models, "models-page", WAITING)
 
 
 def show_models(shown: object) -> list[Any]:
-    """The cards and what they were made from; nothing where the visitor has them already, so that none folds."""
-    stamp = f"models {_manifest_stamp()} {file_stamp()}"
-    if stamp == shown:
-        return [gr.skip(), gr.skip()]
-    try:
-        return [models_html(), stamp]
-    except InputError as error:
-        return [alert(error), ""]
-
-
-def _manifest_stamp() -> str:
-    try:
-        return str((weights_folder() / "manifest.json").stat().st_mtime_ns)
-    except OSError:
-        return ""
+    """The cards and what they were made from; nothing where the visitor has them already."""
+    stamp = f"models {file_stamp(weights_folder() / 'manifest.json')} {file_stamp(results_path())}"
+    return unless_shown(shown, stamp, models_html)
 
 
 def models_html() -> str:

@@ -6,12 +6,10 @@ Everything is one piece of HTML, made when the place is opened and again when th
 order of the list; nothing is ranked that a paired test does not separate.
 """
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from livdemo.errors import InputError
 from livdemo.results import (
     CASE_NOTES,
     NOT_RUN,
@@ -26,8 +24,8 @@ from livdemo.results import (
     study_command,
 )
 from livdemo.ui.dots import Line, dot_chart
+from livdemo.ui.events import file_stamp, filled_place, unless_shown
 from livdemo.ui.markup import card_link, definitions, escape, inline
-from livdemo.ui.messages import alert
 from livdemo.ui.results_tables import (
     lesion_table,
     main_table,
@@ -36,9 +34,6 @@ from livdemo.ui.results_tables import (
     study_table,
     unseen_table,
 )
-
-_HERE = Path(__file__).parent
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 WAITING = "<p class='empty'>The figures of all models will stand here.</p>"
 
@@ -61,30 +56,12 @@ READING = (
 
 def results_place(tab: gr.Tab) -> None:
     """Build the place inside of `tab`, which is open at the time of the call."""
-    shown = gr.State("")
-    script = (_HERE / "places.js").read_text("utf-8")
-    page = gr.HTML(WAITING, elem_id="results-page", js_on_load=script, apply_default_css=False)
-    tab.select(show_results, shown, [page, shown], **_QUIET)
+    filled_place(tab, show_results, "results-page", WAITING)
 
 
 def show_results(shown: object) -> list[Any]:
     """The page and what it was made from; nothing where the visitor has that already."""
-    stamp = file_stamp()
-    if stamp and stamp == shown:
-        return [gr.skip(), gr.skip()]
-    try:
-        return [results_html(read_results()), stamp]
-    except InputError as error:
-        return [alert(error), ""]
-
-
-def file_stamp() -> str:
-    """Changes whenever the file does; "" where there is none."""
-    try:
-        status = results_path().stat()
-    except OSError:
-        return ""
-    return f"{status.st_mtime_ns} {status.st_size}"
+    return unless_shown(shown, file_stamp(results_path()), lambda: results_html(read_results()))
 
 
 def results_html(results: Figures) -> str:

@@ -10,10 +10,8 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
 
-from livdemo.checkpoints import load_model
-from livdemo.ui import built_in
 from livdemo.ui.app import build_app, launch_options
-from tests.small_model import write_phantom_pair
+from tests.phantom_pair import phantom_pair
 
 # Without a screen or a network of its own; the last four keep Chromium from looking for its makers' hosts.
 CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -54,15 +52,8 @@ def serve() -> Iterator[Callable[..., str]]:
 @pytest.fixture(scope="module")
 def two_models(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the whole page with two quick networks that know the phantom's greys, and a cache of its own."""
-    folder = tmp_path_factory.mktemp("two")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LIVDEMO_WEIGHTS", str(folder / "weights"))
-        environment.setenv("LIVDEMO_CACHE", str(folder / "cache"))
-        write_phantom_pair(folder / "weights")
-        built_in._kept_result.cache_clear()
+    with phantom_pair(tmp_path_factory.mktemp("two")):
         yield serve(build_app().queue(), **launch_options())
-        built_in._kept_result.cache_clear()
-        load_model.cache_clear()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from playwright.sync_api import Locator, Page, expect
 
 from livdemo.bench import feed, mismatch
 from livdemo.cases import Case
-from livdemo.checkpoints import load_model
 from livdemo.comparison import Result, compare
 from livdemo.curves import curves_of
 from livdemo.intensity import Window
@@ -20,7 +19,7 @@ from livdemo.ui import built_in
 from livdemo.ui.app import build_app, launch_options
 from livdemo.ui.choices import explains_of, ready_to_run
 from tests.e2e.conftest import PATIENCE_MS
-from tests.small_model import write_phantom_pair
+from tests.phantom_pair import phantom_pair
 
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=PATIENCE_MS)
@@ -33,14 +32,8 @@ VIEWER = "#wall-viewer .lv"
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Two quick networks that know the phantom's greys, and a cache of runs of their own."""
     folder = tmp_path_factory.mktemp("panels")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LIVDEMO_WEIGHTS", str(folder / "weights"))
-        environment.setenv("LIVDEMO_CACHE", str(folder / "cache"))
-        write_phantom_pair(folder / "weights")
-        built_in._kept_result.cache_clear()
+    with phantom_pair(folder):
         yield folder
-        built_in._kept_result.cache_clear()
-        load_model.cache_clear()
 
 
 @pytest.fixture(scope="module")

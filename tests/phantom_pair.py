@@ -1,0 +1,24 @@
+"""The whole page's surroundings in a test: two quick networks in a folder of their own, and a cache beside them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from livdemo.checkpoints import load_model
+from livdemo.ui import built_in
+from tests.small_model import write_phantom_pair
+
+
+@contextmanager
+def phantom_pair(folder: Path, names: tuple[str, str] = ("greys", "tumourless")) -> Iterator[None]:
+    """Inside, livdemo finds these two networks and no run that was kept before; nothing of them is left after."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LIVDEMO_WEIGHTS", str(folder / "weights"))
+        environment.setenv("LIVDEMO_CACHE", str(folder / "cache"))
+        write_phantom_pair(folder / "weights", names)
+        built_in._kept_result.cache_clear()
+        yield
+        built_in._kept_result.cache_clear()
+        load_model.cache_clear()
