@@ -108,11 +108,18 @@ def plan_in_words(plan: Figures) -> str:
     return ", ".join(filter(None, words))
 
 
+ITEMS = (
+    "The batch counts slices: sequences, 3D blocks and contrast phases come so many to a step as make up about that "
+    "number of slices, at least one."
+)
+
+
 def made_with(one: Figures, same_plan: bool) -> list[str]:
     """How the figures of a table came about, in sentences: plan, runs, machines, versions. Commands are apart."""
     lines = []
     if same_plan:
         lines.append(f"Plan: {plan_in_words(one['plan'])}.")
+        lines.append(ITEMS)
         if one["other_plans"]:
             lines.append(f"**Another plan than that had: {', '.join(one['other_plans'])}; compare with care.**")
     lines.append(

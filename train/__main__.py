@@ -95,7 +95,7 @@ def prepare(asked: argparse.Namespace) -> Run:
         )
     split = _split(asked, slices)
     check_split(split, slices)
-    plan = _plan(asked, POLYP_PLAN if colour else None)
+    plan = _plan(asked, spec, POLYP_PLAN if colour else None)
     out = asked.out or Path("runs") / spec.name
     return Run(spec, asked.preset, plan, slices, split, asked.seed, out, asked.start)
 
@@ -159,8 +159,9 @@ def _split(asked: argparse.Namespace, slices: Slices) -> Split:
     return split_by_patient(slices, 0.2, asked.seed)
 
 
-def _plan(asked: argparse.Namespace, paper: Plan | None) -> Plan:
-    plan = HOUSE if asked.recipe == "house" else paper or importlib.import_module(f"train.{asked.name}").PAPER
+def _plan(asked: argparse.Namespace, spec: ModelSpec, paper: Plan | None) -> Plan:
+    house = HOUSE.in_items(spec.slices_an_item(asked.preset))
+    plan = house if asked.recipe == "house" else paper or importlib.import_module(f"train.{asked.name}").PAPER
     if asked.fast:
         plan = plan.fast()
     if asked.epochs is not None:

@@ -49,8 +49,8 @@ class Feed:
 
     @property
     def slices_per_item(self) -> int:
-        """Network slices in an item: its depth, times its contrast phases."""
-        return self.depth * max(len(self.spec.phases), 1)
+        """Network slices in an item."""
+        return self.spec.slices_an_item(self.preset)
 
     def steps(self, world: int = 1) -> int:
         """Steps of an epoch, each of `batch_size` items for every process."""

@@ -21,7 +21,7 @@ class Plan:
 
     recipe: str  # "paper" or "house": it stands in the card
     epochs: int
-    batch_size: int  # items; an item is a slice, or a sequence or block of slices
+    batch_size: int  # items; an item is a slice, or a sequence or block of slices (see in_items)
     learning_rate: float
     optimiser: Optimiser
     loss: str  # of train.losses.LOSSES
@@ -64,6 +64,13 @@ class Plan:
             ),
         )
 
+    def in_items(self, slices: int) -> "Plan":
+        """The same for items of so many slices: about as many slices a step, so as many steps an epoch.
+
+        Eight blocks of 16 slices a step would leave a 3D network 8 steps an epoch where the others take 128.
+        """
+        return replace(self, batch_size=items_of(self.batch_size, slices))
+
     def with_epochs(self, epochs: int) -> "Plan":
         """Another number of epochs, which the card then names."""
         said = f"{epochs} epochs were asked for instead of the recipe's {self.epochs}."
@@ -73,6 +80,11 @@ class Plan:
             frozen_epochs=min(self.frozen_epochs, epochs - 1),
             shortened=f"{self.shortened} {said}".strip(),
         )
+
+
+def items_of(batch: int, slices: int) -> int:
+    """How many items of so many slices make up a batch of `batch` slices, at least one."""
+    return max(round(batch / slices), 1)
 
 
 HOUSE = Plan(

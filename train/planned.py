@@ -129,8 +129,7 @@ class Planned:
     def slices_an_epoch(self) -> int:
         """Network slices: those of sequences, blocks and phases counted one by one."""
         spec, train = self.run.spec, self.described["slices"]["train"]
-        depth = spec.slices_at_once(self.run.preset)
-        return self.run.plan.slices_per_epoch or train * depth * max(len(spec.phases), 1)
+        return self.run.plan.slices_per_epoch or train * spec.slices_an_item(self.run.preset)
 
     @property
     def is_plain(self) -> bool:
@@ -201,7 +200,8 @@ def plan_runs(settings: Settings) -> tuple[list[Planned], list[str]]:
 
 
 def _planned(study: str, variant: Variant, fold: str, split: Split, material: Material, settings: Settings) -> Planned:
-    spec, plan = _spec(variant, settings), _plan(variant, settings)
+    spec = _spec(variant, settings)
+    plan = _plan(variant, spec, settings)
     run = Run(spec, settings.preset, plan, material.slices, split, settings.seed, settings.out)
     liver = _planned(study, Variant("unet_liver"), fold, split, material, settings) if variant.cascade else None
     one = Planned(settings.series, settings.command(study), study, variant, fold, run, material.scans, liver)
@@ -249,8 +249,8 @@ def _spec(variant: Variant, settings: Settings) -> ModelSpec:
     return spec if variant.network is None else replace(spec, architecture=variant.network)
 
 
-def _plan(variant: Variant, settings: Settings) -> Plan:
-    plan = settings.house
+def _plan(variant: Variant, spec: ModelSpec, settings: Settings) -> Plan:
+    plan = settings.house.in_items(spec.slices_an_item(settings.preset))
     if settings.protocol == "recipe":
         recipe: Plan = importlib.import_module(f"train.{variant.model}").PAPER
         plan = recipe if settings.full else recipe.fast()

@@ -16,9 +16,10 @@ from typing import Any
 from livdemo.checkpoints import weights_folder
 from livdemo.errors import InputError
 from livdemo.metrics.statistics import bootstrap_mean, compare_models
-from livdemo.models import ModelSpec, list_models
+from livdemo.models import ModelSpec, get_model, list_models
 from train.ablations import STUDIES, Study
 from train.evidence import refresh
+from train.plan import items_of
 from train.results_page import page
 from train.run_log import Row, latest, read_rows, without_nan
 
@@ -123,9 +124,15 @@ def _study(study: Study, series: str, kept: Sequence[Row]) -> Figures:
 
 def _how(rows: Sequence[Row]) -> Figures:
     """Who made the figures of a table: commands, machines, commits, time, and whether all had the same plan."""
-    plans = [json.dumps(row["plan"], sort_keys=True) for row in rows]
-    usual = max(sorted(set(plans)), key=plans.count) if plans else "null"
-    other = {row["model"] for row, plan in zip(rows, plans, strict=True) if plan != usual}
+    plans = [_written(row["plan"]) for row in rows]
+    # The one that most have; of two, that of single slices, from which the others follow.
+    by_use = sorted((row["plan"] for row in rows), key=lambda plan: (plans.count(_written(plan)), plan["batch_size"]))
+    usual = by_use[-1] if by_use else None
+    other = {
+        row["model"]
+        for row, plan in zip(rows, plans, strict=True)
+        if plan not in (_written(usual), _written(_in_items(usual, row)))
+    }
     return {
         "commands": _distinct(rows, "command"),
         "devices": _distinct(rows, "device"),
@@ -134,9 +141,18 @@ def _how(rows: Sequence[Row]) -> Figures:
         "seeds": sorted({row["seed"] for row in rows}),
         "runs": len(rows),
         "hours": sum(row["seconds"] for row in rows) / 3600,
-        "plan": json.loads(usual),
+        "plan": usual,
         "other_plans": sorted(other),
     }
+
+
+def _written(plan: Figures) -> str:
+    return json.dumps(plan, sort_keys=True)
+
+
+def _in_items(plan: Figures, row: Row) -> Figures:
+    """The plan for the row's kind of input, as train.plan.Plan.in_items."""
+    return {**plan, "batch_size": items_of(plan["batch_size"], get_model(row["model"]).slices_an_item(row["preset"]))}
 
 
 def _distinct(rows: Sequence[Row], key: str) -> list[str]:

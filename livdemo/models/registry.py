@@ -89,6 +89,10 @@ class ModelSpec:
         """Neighbouring slices that the network sees together: of a sequence, of a block, or a single one."""
         return {"slice": 1, "slice sequence": self.sequence}.get(self.input_kind, self.depth[preset])
 
+    def slices_an_item(self, preset: Preset) -> int:
+        """All slices of one input: those that it sees together, in each of its contrast phases."""
+        return self.slices_at_once(preset) * max(len(self.phases), 1)
+
     def input_shape(self, preset: Preset, batch: int = 1, size: int | None = None) -> tuple[int, ...]:
         """Shape of one input for slices of `size` pixels (the preset's own size when None).
 

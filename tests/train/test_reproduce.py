@@ -278,6 +278,20 @@ def test_what_decides_the_weights_decides_the_folder(
     assert len(others) == len(set(others)) == 5 + 2 + 1 + 1
 
 
+def test_networks_of_sequences_and_blocks_take_as_many_steps(
+    small: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many slices a step make as many steps an epoch, whatever a network sees at once."""
+    monkeypatch.setattr("train.planned.get_model", get_model)
+    names = ("unet64", "dalunet", "dpcnet")
+    settings = replace(_settings(data, tmp_path), models=names, folds=("A",), size=64, house=HOUSE)
+    steps = {}
+    for one in plan_runs(settings)[0]:
+        plan, slices = one.run.plan, one.run.spec.slices_an_item("classroom")
+        steps[one.run.spec.name] = plan.slices_per_epoch // (plan.batch_size * slices)
+    assert steps == {"unet64": 128, "dalunet": 102, "dpcnet": 128}
+
+
 def test_every_study_names_models_and_settings_that_exist() -> None:
     """A typing error in the data would else be found after hours."""
     from train.augment import AUGMENTATIONS

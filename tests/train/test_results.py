@@ -116,6 +116,17 @@ def test_another_plan_in_the_fair_table_is_named() -> None:
     assert "**Another plan than that had: unet64; compare with care.**" in page(tables(rows))
 
 
+def test_fewer_sequences_a_step_are_the_same_plan() -> None:
+    """Eight slices make two sequences of five, and a block of eight slices is one."""
+    plans = {"dalunet": HOUSE.in_items(5), "dpcnet": HOUSE.in_items(8), "clstm4d": HOUSE.in_items(16)}
+    assert [plan.batch_size for plan in plans.values()] == [2, 1, 1]
+    rows = [row for name, plan in plans.items() for row in three_folds(name, LOW, plan=asdict(plan))]
+    rows += [*three_folds("unet64", LOW), *three_folds("sfan", LOW)]
+    assert "Another plan" not in page(tables(rows))
+    wrong = three_folds("dalunet", LOW, plan=asdict(HOUSE.in_items(8)))
+    assert "**Another plan than that had: dalunet; compare" in page(tables([*wrong, *three_folds("unet64", LOW)]))
+
+
 def test_a_leak_is_stamped() -> None:
     study = {"study": "split", "variant": "by slice (leaky)", "series": "ablations, classroom, 128 pixels"}
     rows = [row_of("ltnet_unet", "20% of the slices", [], split="slice", **study)]
