@@ -127,7 +127,7 @@ def _how(rows: Sequence[Row]) -> Figures:
     plans = [_written(row["plan"]) for row in rows]
     # The one that most have; of two, that of single slices, from which the others follow.
     by_use = sorted((row["plan"] for row in rows), key=lambda plan: (plans.count(_written(plan)), plan["batch_size"]))
-    usual = by_use[-1] if by_use else None
+    usual: Figures = by_use[-1] if by_use else {}
     other = {
         row["model"]
         for row, plan in zip(rows, plans, strict=True)
@@ -141,7 +141,7 @@ def _how(rows: Sequence[Row]) -> Figures:
         "seeds": sorted({row["seed"] for row in rows}),
         "runs": len(rows),
         "hours": sum(row["seconds"] for row in rows) / 3600,
-        "plan": usual,
+        "plan": usual or None,
         "other_plans": sorted(other),
     }
 

@@ -20,7 +20,7 @@ from livdemo.errors import InputError
 from livdemo.intensity import NAMED_WINDOWS, Equalisation, Window
 from livdemo.ui.choices import known_names, ready_to_run
 from livdemo.ui.events import QUIET
-from livdemo.ui.line import IN_LINE, tell_line
+from livdemo.ui.line import free_buttons, runs_of
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
 
@@ -55,24 +55,23 @@ def bench_panel(
         with gr.Row(elem_classes="runbar"):
             run = gr.Button("Feed the slice in view", elem_id="bench-feed", scale=0, min_width=200)
             over = gr.Button("Sweep over windows", elem_id="bench-sweep", scale=0, min_width=200)
+            cancel = gr.Button("Cancel", elem_id="bench-cancel", interactive=False, scale=0, min_width=100)
             label = gr.Radio(["liver", "tumour"], value="liver", label="Dice of", scale=0, min_width=230)
             status = gr.HTML(elem_id="bench-status", apply_default_css=False)
         result = gr.HTML(elem_id="bench-result", apply_default_css=False)
         plot = gr.Plot(show_label=False, visible=False, elem_id="bench-plot")
     k = gr.Number(0, visible=False)
     preset.input(lambda name: [NAMED_WINDOWS[name].width, NAMED_WINDOWS[name].center], preset, [width, center], **QUIET)
-    takes_turns: dict[str, Any] = {"js": SLICE_IN_VIEW, **IN_LINE, **QUIET}
-    fed = run.click(
-        feed_slice, [k, session, models, untrained, width, center, equalisation], [result, status], **takes_turns
-    )
-    swept = over.click(sweep_slice, [k, session, models, untrained, label], [plot, status], **takes_turns)
-    told = [tell_line(button.click, ran, status) for button, ran in ((run, fed), (over, swept))]
-    return [fed, swept, *told], [result, plot, status]
+    here, of_chosen = {"js": SLICE_IN_VIEW}, [k, session, models, untrained]
+    feeding = {"fn": feed_slice, "inputs": [*of_chosen, width, center, equalisation], "outputs": [result, status]}
+    sweeping = {"fn": sweep_slice, "inputs": [*of_chosen, label], "outputs": [plot, status]}
+    runs = runs_of({run: {**feeding, **here}, over: {**sweeping, **here}}, cancel, status)
+    return runs, [result, plot, status, run, over, cancel]
 
 
 def clear_bench() -> list[Any]:
     """Nothing of the last case."""
-    return ["", gr.Plot(visible=False), ""]
+    return ["", gr.Plot(visible=False), "", *free_buttons(2)]
 
 
 def _asked(k: object, session: Session | None, models: object, untrained: object) -> tuple[Session, int, list[str]]:

@@ -24,7 +24,7 @@ from livdemo.ui.choices import first_models, known_names, model_choices, ready_t
 from livdemo.ui.curves import clear_curves, curve_panel
 from livdemo.ui.deep_link import link_button
 from livdemo.ui.events import QUIET
-from livdemo.ui.line import IN_LINE, cancel_with, tell_line
+from livdemo.ui.line import IN_LINE, cancel_with, free_buttons, tell_line
 from livdemo.ui.look import clear_look, look_panel
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
@@ -362,11 +362,6 @@ def cancelled() -> list[Any]:
     """After a cancel: finished models keep their place and their scores."""
     text = "Cancelled. Models that were done stay; the one at work keeps its finished slices in view, unscored."
     return [status_html(text, 0.0), *free_buttons()]
-
-
-def free_buttons() -> list[gr.Button]:
-    """Run and Cancel while nothing runs."""
-    return [gr.Button(interactive=True), gr.Button(interactive=False)]
 
 
 def run_wall(session: Session | None, standing: Standing | None, *controls: object) -> Iterator[list[Any]]:

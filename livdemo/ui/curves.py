@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from livdemo.cases import Case
 from livdemo.curves import LOWEST_KNOWN, curves_of
 from livdemo.metrics import LabelMetrics, PrecisionRecall
+from livdemo.ui.events import while_open
 from livdemo.ui.session import Session
 from livdemo.ui.wall import Entry, Standing
 
@@ -32,11 +33,6 @@ MEANING = (
     "Area is the average precision: precision times the gain in recall, summed while the threshold falls; 1 is "
     f"perfect, {{chance}} is chance here. Probabilities below {LOWEST_KNOWN:g} are not kept: a curve ends there."
 )
-
-
-DRAW_IF_OPEN = """() => {
-  if (document.querySelector("#curves > .label-wrap.open")) document.querySelector("#curves-again").click();
-}"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +57,8 @@ def curve_panel(session: gr.State, standing: gr.State) -> list[Any]:
         )
         plot = gr.Plot(show_label=False, visible=False, elem_id="curves-plot")
         table = gr.HTML(elem_id="curves-table", apply_default_css=False)
-    again = gr.Button("Draw the curves again", visible="hidden", elem_id="curves-again")
-    for asked in (panel.expand, label.input, again.click):
+    for asked in (panel.expand, label.input, while_open("curves", standing)):
         asked(draw_curves, [session, standing, label], [plot, table], **_QUIET)
-    # The browser knows whether the curves are in view: while they are not, a change of the wall asks nothing.
-    standing.change(None, None, None, js=DRAW_IF_OPEN, queue=False)
     panel.collapse(
         lambda: gr.Plot(visible=False), None, plot, queue=False, show_progress="hidden", api_visibility="private"
     )

@@ -37,6 +37,19 @@ def unless_shown(shown: object, stamp: str, page: Callable[[], str]) -> list[Any
         return [alert(error), ""]
 
 
+def while_open(panel: str, state: gr.State) -> Callable[..., Any]:
+    """Registers what happens when `state` changes while the accordion of this elem_id is unfolded.
+
+    Only the browser knows whether it is: a folded one asks the server nothing.
+    """
+    again = gr.Button("Draw again", visible="hidden", elem_id=f"{panel}-again")
+    press = f"""() => {{
+      if (document.querySelector("#{panel} > .label-wrap.open")) document.querySelector("#{panel}-again").click();
+    }}"""
+    state.change(None, None, None, js=press, queue=False)
+    return again.click
+
+
 def file_stamp(path: Path) -> str:
     """Changes whenever the file does; "" where there is none."""
     try:

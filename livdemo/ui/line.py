@@ -4,18 +4,21 @@
     told = tell_line(button.click, ran, status)   # the status says so until the run begins or is cancelled
     cancel_with(cancel, [ran, told], cancelled, [status, button, cancel])
 
+    events = runs_of({button: {"fn": look, ...}}, cancel, status)   # all of that, where a press is one event
+
 gradio keeps the line, first come, first served, for all networks of the page and for programs; here it is only read.
 Nothing of other visitors is told but their number.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.queueing import Queue
 
+from livdemo.ui.events import QUIET
 from livdemo.ui.messages import status_html
 
 GROUP = "inference"
@@ -64,6 +67,35 @@ def tell_line(starts: Callable[..., Any], ran: Any, status: gr.HTML) -> Any:
 
 def cancel_with(button: gr.Button, events: Sequence[Any], say: Callable[[], list[Any]], outputs: list[Any]) -> None:
     """Let `button` end the events and then say so: the other way round, a run's last picture may come over it."""
-    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    button.click(None, cancels=list(events), **quiet)
-    button.click(say, None, outputs, **quiet)
+    button.click(None, cancels=list(events), queue=False, **QUIET)
+    button.click(say, None, outputs, queue=False, **QUIET)
+
+
+def runs_of(starts: Mapping[gr.Button, Mapping[str, Any]], cancel: gr.Button, status: gr.HTML) -> list[Any]:
+    """The line and a cancel for buttons that start one event each, of these arguments; one runs at a time.
+
+    What a cancelled event had yielded stays. Returns all that another case has to cancel.
+    """
+    count, buttons, events = len(starts), [*starts, cancel], []
+    for button, event in starts.items():
+        # Not three listeners of one press: gradio begins the second when the first has ended.
+        pressed = button.click(lambda: _buttons(count, busy=True), None, buttons, queue=False, **QUIET)
+        ran = pressed.then(**event, **IN_LINE, **QUIET)
+        events += [ran, tell_line(pressed.then, ran, status)]
+        ran.then(lambda: free_buttons(count), None, buttons, queue=False, **QUIET)
+    cancel_with(
+        cancel,
+        events,
+        lambda: [status_html("Cancelled. What was done stays.", 0.0), *free_buttons(count)],
+        [status, *buttons],
+    )
+    return events
+
+
+def free_buttons(count: int = 1) -> list[gr.Button]:
+    """So many buttons that start a run, and their Cancel, while nothing runs."""
+    return _buttons(count, busy=False)
+
+
+def _buttons(count: int, busy: bool) -> list[gr.Button]:
+    return [*(gr.Button(interactive=not busy) for _ in range(count)), gr.Button(interactive=busy)]

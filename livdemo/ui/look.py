@@ -17,7 +17,7 @@ from livdemo.predictor import Predictor
 from livdemo.ui.bench import SLICE_IN_VIEW
 from livdemo.ui.choices import explains_of, known_names, model_choices, ready_to_run
 from livdemo.ui.events import QUIET
-from livdemo.ui.line import IN_LINE, tell_line
+from livdemo.ui.line import free_buttons, runs_of
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
 
@@ -35,24 +35,18 @@ def look_panel(session: gr.State, models: gr.CheckboxGroup, untrained: gr.Checkb
         with gr.Row(elem_classes="runbar"):
             model = gr.Dropdown([], label="Model", elem_id="look-model", interactive=True, scale=0, min_width=280)
             run = gr.Button("Look at the slice in view", elem_id="look-run", scale=0, min_width=220)
+            cancel = gr.Button("Cancel", elem_id="look-cancel", interactive=False, scale=0, min_width=100)
             status = gr.HTML(elem_id="look-status", apply_default_css=False)
         result = gr.HTML(elem_id="look-result", apply_default_css=False)
     k = gr.Number(0, visible=False)
     panel.expand(choices_to_look, [models, untrained, model], [model, status], **QUIET)
-    looked = run.click(
-        look,
-        [k, session, model],
-        [result, status],
-        js=SLICE_IN_VIEW,
-        **IN_LINE,
-        **QUIET,
-    )
-    return [looked, tell_line(run.click, looked, status)], [result, status]
+    looking = {"fn": look, "inputs": [k, session, model], "outputs": [result, status], "js": SLICE_IN_VIEW}
+    return runs_of({run: looking}, cancel, status), [result, status, run, cancel]
 
 
 def clear_look() -> list[Any]:
     """Nothing of the last case."""
-    return ["", ""]
+    return ["", "", *free_buttons()]
 
 
 def choices_to_look(models: object, untrained: object, model: object) -> list[Any]:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from livdemo.cases import Case
 from livdemo.mesh import Mesh, distances_mm, surface
+from livdemo.ui.events import while_open
 from livdemo.ui.session import Session
 from livdemo.ui.wall import Entry, Standing
 
@@ -21,7 +22,7 @@ far it is from the reference's, in mm."""
 
 
 def solid_panel(session: gr.State, standing: gr.State) -> list[Any]:
-    """An accordion that draws when it is opened. Returns what another case has to clear: [accordion, plot]."""
+    """An accordion that draws when it is opened and when the wall changes; another case clears what is returned."""
     with gr.Accordion("In three dimensions", open=False, elem_id="solid") as panel:
         gr.Markdown(HOW, elem_classes="note")
         with gr.Row():
@@ -33,6 +34,7 @@ def solid_panel(session: gr.State, standing: gr.State) -> list[Any]:
     panel.expand(open_solid, [session, standing, model, way], [model, plot], **_QUIET)
     for control in (model, way):
         control.input(draw_solid, [session, standing, model, way], plot, **_QUIET)
+    while_open("solid", standing)(open_solid, [session, standing, model, way], [model, plot], **_QUIET)
     panel.collapse(lambda: gr.Plot(visible=False), None, plot, queue=False, **_QUIET)
     return [panel, plot]
 
@@ -76,6 +78,7 @@ def solid_figure(case: Case, entry: Entry, way: str) -> go.Figure:
             "yaxis": hidden,
             "zaxis": hidden,
             "aspectmode": "data",
+            "uirevision": "turned",  # the same for all, so that a new picture keeps the visitor's view
             "camera": {"eye": {"x": 0.2, "y": -1.25, "z": 0.25}},
             "annotations": _sides(case),
         },

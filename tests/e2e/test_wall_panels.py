@@ -1,6 +1,7 @@
 """What folds out under the wall, in a real browser: witness, curves, 3D, preprocessing bench, explain maps; and fit."""
 
 import io
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from livdemo.bench import feed, mismatch
+from livdemo.bench import Fed, feed, mismatch, sweep
 from livdemo.cases import Case
 from livdemo.comparison import Result, compare
 from livdemo.curves import curves_of
 from livdemo.intensity import Window
+from livdemo.ui import bench as place
 from livdemo.ui import built_in
 from livdemo.ui.app import build_app, launch_options
 from livdemo.ui.choices import explains_of, ready_to_run
@@ -176,6 +178,14 @@ def test_surfaces_turn_and_are_coloured_by_distance(wall: Callable[..., Page], r
     unfold(page, "#solid")
     names = {trace["name"] for trace in plotted(page, "#solid")}
     assert names == {"liver, Greys", "tumours, Greys", "liver, reference", "tumours, reference"}
+
+    # Another rule draws it anew, and says so.
+    unfold(page, "#rule")
+    page.locator("#rule").get_by_text("no", exact=True).click()
+    expect(page.locator("#solid .gtitle")).to_have_text("Greys (re-scored)")
+    page.get_by_role("button", name="As the paper has it").click()
+    expect(page.locator("#solid .gtitle")).to_have_text("Greys")
+
     page.locator("#solid-way").get_by_text("Liver by distance").click()
     expect(page.locator("#solid .legendtext")).to_have_count(2)
     shadow, coloured = plotted(page, "#solid")
@@ -208,6 +218,33 @@ def test_the_bench_feeds_other_greys(wall: Callable[..., Page], case: Case) -> N
     sources = [one.locator("img").get_attribute("src") for one in (own, other)]
     assert sources[0] != sources[1]
     assert all(source and source.startswith("data:image/png;base64,") for source in sources)
+
+
+def test_a_sweep_can_be_cancelled(wall: Callable[..., Page], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends between two windows; the buttons are free again, and a run after it is not disturbed."""
+    fed, gate = [], threading.Event()
+
+    def gated(*given: Any, **named: Any) -> Iterator[Fed]:
+        for one in sweep(*given, **named):
+            fed.append(one)
+            yield one
+            assert gate.wait(timeout=PATIENCE_MS / 1000)
+
+    monkeypatch.setattr(place, "sweep", gated)
+    page = wall()
+    unfold(page, "#bench")
+    expect(page.locator("#bench-cancel")).to_be_disabled()
+    page.locator("#bench-sweep").click()
+    expect(page.locator("#bench-status")).to_contain_text("window 1 of")
+    for button in ("#bench-feed", "#bench-sweep"):
+        expect(page.locator(button)).to_be_disabled()
+    page.locator("#bench-cancel").click()
+    expect(page.locator("#bench-status")).to_have_text("Cancelled. What was done stays.")
+    gate.set()
+    page.locator("#bench-feed").click()
+    expect(page.locator("#bench-status")).to_contain_text("by itself")
+    expect(page.locator("#bench-cancel")).to_be_disabled()
+    assert len(fed) <= 2, "the sweep went on behind the visitor's back"
 
 
 def test_maps_of_what_a_model_looked_at(wall: Callable[..., Page]) -> None:
