@@ -10,6 +10,7 @@ and the model's row in manifest.json; into the run folder NAME.safetensors. The 
 import argparse
 import hashlib
 import io
+import re
 import sys
 import zipfile
 from dataclasses import replace
@@ -33,6 +34,7 @@ from train.run import commit, exported_weights, read_described, read_history, re
 MAX_BYTES = 6_000_000  # so that a repository with all models stays small
 GOLDEN_STRIDE = 4  # every fourth logit in each direction is kept
 GOLDEN_SHAPE = (48, 192, 192)  # (Z, Y, X) of the phantom
+_TORCHS_OWN = re.compile(r" # \S+$|___torch_mangle_\d+\.", re.MULTILINE)  # places in a file, numbers of classes
 FIGURES = ("liver_dice", "liver_dice_per_volume", "tumour_dice")
 
 
@@ -76,9 +78,13 @@ def export(spec: ModelSpec, run: Path, key: str = "") -> Checkpoint:
             f"{spec.name}.ts would have {len(content) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB; "
             "narrow the network, or raise MAX_BYTES in train/export.py."
         )
-    part = folder / f"{spec.name}.part"
-    part.write_bytes(content)
-    part.replace(folder / f"{spec.name}.ts")
+    file = folder / f"{spec.name}.ts"
+    if file.is_file() and _same_network(file.read_bytes(), content):
+        content = file.read_bytes()
+    else:
+        part = folder / f"{spec.name}.part"
+        part.write_bytes(content)
+        part.replace(file)
 
     checkpoint = replace(_checkpoint(spec, described, history, model, content), run=key)
     others = [row for row in read_manifest() if row.model != spec.name]
@@ -109,6 +115,18 @@ def _read_run(spec: ModelSpec, run: Path) -> tuple[Described, History]:
         raise InputError(f"{run} learned from {strange[0]}, and livdemo runs on CT; its weights stay in its state.pt.")
     read_state(run)
     return described, read_history(run)
+
+
+def _same_network(one: bytes, other: bytes) -> bool:
+    """Whether two files compute the same; their bytes differ, since torch numbers classes anew in every process."""
+    first, second = (torch.jit.load(io.BytesIO(content)) for content in (one, other))
+    graphs = [_TORCHS_OWN.sub("", str(model.inlined_graph)) for model in (first, second)]
+    weights, others = first.state_dict(), second.state_dict()
+    return (
+        graphs[0] == graphs[1]
+        and weights.keys() == others.keys()
+        and all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
+    )
 
 
 def _checkpoint(

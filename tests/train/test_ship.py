@@ -1,14 +1,19 @@
 """What ships: the networks of the fold `all`, with the figures of the other folds in card and manifest."""
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from livdemo.checkpoints import find_checkpoint
 from tests.train.slice_folder import write_slices
 from tests.train.test_reproduce import PLAN, tiny
 from train.evidence import refresh
+from train.export import _same_network, _scripted
 from train.reproduce import main as reproduce
 from train.results import tables
 from train.run_log import Row, read_rows
@@ -71,6 +76,46 @@ def test_what_ships_says_how_well_its_recipe_did(
         "Knows the liver alone, no tumours; how it does on patients that it has not seen was not measured yet."
     )
     assert "No patient has been held out from this recipe yet" in _card(tmp_path, "unet_liver")
+
+
+def _scale_by(factor: float) -> bytes:
+    """A scripted network whose class torch numbers anew at every call."""
+
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = nn.Parameter(torch.tensor(factor))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.factor
+
+    return _scripted(Scale())
+
+
+def test_the_same_network_is_known_in_other_bytes() -> None:
+    one, again, other = _scale_by(0.5), _scale_by(0.5), _scale_by(0.25)
+    assert one != again
+    assert _same_network(one, again)
+    assert not _same_network(one, other)
+
+
+def test_shipping_again_leaves_the_file_alone(
+    shipping: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ship([*shipping, "--models", "unet64"]) == 0
+    file = tmp_path / "weights" / "unet64.ts"
+    before, row = file.read_bytes(), find_checkpoint("unet64")
+
+    def commented(model: nn.Module) -> bytes:
+        content = io.BytesIO(_scripted(model))
+        with zipfile.ZipFile(content, "a") as archive:
+            archive.comment = b"the same network in another file"
+        return content.getvalue()
+
+    monkeypatch.setattr("train.export._scripted", commented)
+    assert ship([*shipping, "--models", "unet64"]) == 0
+    assert file.read_bytes() == before
+    assert find_checkpoint("unet64") == row
 
 
 def test_later_folds_reach_the_card_and_the_manifest(shipping: list[str], trained: Path, tmp_path: Path) -> None:
