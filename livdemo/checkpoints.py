@@ -213,6 +213,14 @@ def hub_reason(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
+def read_torchscript(content: bytes, device: str = "cpu") -> torch.jit.ScriptModule:
+    """The network in a file's bytes, as it was saved. It is code: only for bytes that are pinned or one's own.
+
+    RuntimeError where the bytes are no TorchScript.
+    """
+    return torch.jit.load(io.BytesIO(content), map_location=device)
+
+
 @functools.lru_cache(maxsize=32)
 def load_model(checkpoint_sha256: str, device: str) -> torch.jit.ScriptModule:
     """The model with that hash, ready to run: float32, eval, channels-last. Loaded once, never written to.
@@ -223,7 +231,7 @@ def load_model(checkpoint_sha256: str, device: str) -> torch.jit.ScriptModule:
     if checkpoint is None:
         raise InputError(f"No checkpoint with sha256 {checkpoint_sha256[:12]}… is in the manifest.")
     try:
-        model = torch.jit.load(io.BytesIO(fetch(checkpoint)), map_location=device)
+        model = read_torchscript(fetch(checkpoint), device)
     except RuntimeError as error:  # the pinned bytes are no TorchScript: the export went wrong
         raise InputError(f"{checkpoint.file} is no TorchScript file; export it again.") from error
     # Stored in half precision to stay small; halves are slow on a CPU and are widened here. Without gradients, or

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from livdemo.checkpoints import Checkpoint, load_model, read_manifest, weights_folder, write_manifest
+from livdemo.checkpoints import Checkpoint, load_model, read_manifest, read_torchscript, weights_folder, write_manifest
 from livdemo.errors import InputError
 from livdemo.intensity import zscore_of
 from livdemo.models import ModelSpec, get_model
@@ -119,7 +119,7 @@ def _read_run(spec: ModelSpec, run: Path) -> tuple[Described, History]:
 
 def _same_network(one: bytes, other: bytes) -> bool:
     """Whether two files compute the same; their bytes differ, since torch numbers classes anew in every process."""
-    first, second = (torch.jit.load(io.BytesIO(content)) for content in (one, other))
+    first, second = (read_torchscript(content) for content in (one, other))
     graphs = [_TORCHS_OWN.sub("", str(model.inlined_graph)) for model in (first, second)]
     weights, others = first.state_dict(), second.state_dict()
     return (
