@@ -218,7 +218,8 @@ def read_torchscript(content: bytes, device: str = "cpu") -> torch.jit.ScriptMod
 
     RuntimeError where the bytes are no TorchScript.
     """
-    return torch.jit.load(io.BytesIO(content), map_location=device)
+    model: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(content), map_location=device)
+    return model
 
 
 @functools.lru_cache(maxsize=32)
@@ -240,4 +241,6 @@ def load_model(checkpoint_sha256: str, device: str) -> torch.jit.ScriptModule:
         parameter.requires_grad_(False)
     model = model.float().eval()
     in_3d = any(parameter.ndim == 5 for parameter in model.parameters())  # for them torch has another format
-    return model if in_3d else model.to(memory_format=torch.channels_last)
+    if not in_3d:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch lists it not
+    return model
