@@ -25,7 +25,7 @@ from livdemo.ui import built_in, choices
 from livdemo.ui import compare as place
 from livdemo.ui.bench import feed_slice, sweep_figure, sweep_slice
 from livdemo.ui.choices import Choice, explains_of, known_names, model_choices, ready_to_run
-from livdemo.ui.curves import curve_figure, draw_curves, drawn_curves
+from livdemo.ui.curves import COLOURS, curve_figure, draw_curves, drawn_curves, line_look
 from livdemo.ui.look import choices_to_look, look, maps_html
 from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.solid import draw_solid, open_solid, solid_figure
@@ -398,6 +398,25 @@ def test_a_curve_per_model_and_the_mask_beside_it(session: Session, results: dic
     strict = arrange(session.case, results, BOTH, [], Adjustment(smallest_lesion_ml=1.0))
     moved = drawn_curves(session.case, strict.entries, "tumour")[0]
     assert (moved.curve.area, moved.metrics.sensitivity) == (1, 0)  # another rule moves the mask, not the curve
+
+
+def test_curves_can_be_seen_and_told_apart_on_light_and_dark() -> None:
+    """3:1 for graphics (WCAG 1.4.11) on gradio's white and on its darkest and lightest dark; eighteen differ."""
+    for colour in COLOURS:
+        assert min(_contrast(colour, ground) for ground in ("#ffffff", "#09090b", "#27272a")) >= 3
+    assert len({line_look(number) for number in range(18)}) == 18
+
+
+def _contrast(one: str, other: str) -> float:
+    """WCAG's ratio of relative luminances."""
+    low, high = sorted(_luminance(colour) for colour in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_curves_that_cannot_be_drawn_say_why(session: Session, results: dict[str, Result]) -> None:

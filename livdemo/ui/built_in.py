@@ -42,7 +42,7 @@ def kept_result(case_name: str, model: str) -> Result | None:
     return None
 
 
-@functools.lru_cache(maxsize=24)
+@functools.lru_cache(maxsize=40)  # seventeen models on each of the built-in cases
 def _kept_result(case_name: str, sha256: str) -> Result:
     """Scored once per process. That nobody has run it is an exception, since lru_cache would remember a None."""
     case = _built_in(case_name)

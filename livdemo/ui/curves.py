@@ -18,8 +18,9 @@ from livdemo.ui.session import Session
 from livdemo.ui.wall import Entry, Standing
 
 LABELS = ("liver", "tumour")
-# Okabe and Ito's without their yellow, which light pages swallow; after these the same again, dashed.
-COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00", "#56B4E9")
+# After Okabe and Ito, darkened until each has 3:1 on a light page and on a dark one; where two are alike to somebody,
+# their dashes are not, and no two of eighteen curves share both.
+COLOURS = ("#1479BE", "#D55E00", "#C06A98", "#B87B00", "#009E73", "#767C86")
 DASHES = ("solid", "dash", "dot")
 GRID = "rgba(139,152,169,.25)"
 _QUIET: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "trigger_mode": "always_last"}
@@ -123,8 +124,13 @@ def curve_figure(drawn: Sequence[Drawn], label: str) -> go.Figure:
     return figure
 
 
+def line_look(number: int) -> tuple[str, str]:
+    """Colour and dash of the curve of this number, from 0."""
+    return COLOURS[number % len(COLOURS)], DASHES[(number + number // len(COLOURS)) % len(DASHES)]
+
+
 def _line(one: Drawn, number: int, look: dict[str, str]) -> go.Scatter:
-    curve = one.curve
+    curve, (colour, dash) = one.curve, line_look(number)
     known = (curve.thresholds >= LOWEST_KNOWN) & ~np.isnan(curve.precision)
     return go.Scatter(
         x=curve.recall[known].round(4).tolist(),
@@ -132,11 +138,7 @@ def _line(one: Drawn, number: int, look: dict[str, str]) -> go.Scatter:
         text=[f"threshold {threshold:.2f}" for threshold in curve.thresholds[known]],
         name=f"{one.title}, area {curve.area:.3f}",
         mode="lines",
-        line={
-            "color": COLOURS[number % len(COLOURS)],
-            "width": 2.5,
-            "dash": DASHES[number // len(COLOURS) % len(DASHES)],
-        },
+        line={"color": colour, "width": 2.5, "dash": dash},
         **look,
     )
 
@@ -149,7 +151,7 @@ def _dot(one: Drawn, number: int, look: dict[str, str]) -> go.Scatter:
         name=f"{one.title}, mask on the wall",
         showlegend=False,
         mode="markers",
-        marker={"size": 12, "color": COLOURS[number % len(COLOURS)], "line": {"width": 2, "color": "#fff"}},
+        marker={"size": 12, "color": line_look(number)[0], "line": {"width": 2, "color": "#fff"}},
         **look,
     )
 
