@@ -79,8 +79,9 @@ def export(spec: ModelSpec, run: Path, key: str = "") -> Checkpoint:
             "narrow the network, or raise MAX_BYTES in train/export.py."
         )
     file = folder / f"{spec.name}.ts"
-    if file.is_file() and _same_network(file.read_bytes(), content):
-        content = file.read_bytes()
+    before = file.read_bytes() if file.is_file() else b""
+    if _same_network(before, content):
+        content = before
     else:
         part = folder / f"{spec.name}.part"
         part.write_bytes(content)
@@ -117,16 +118,28 @@ def _read_run(spec: ModelSpec, run: Path) -> tuple[Described, History]:
     return described, read_history(run)
 
 
-def _same_network(one: bytes, other: bytes) -> bool:
-    """Whether two files compute the same; their bytes differ, since torch numbers classes anew in every process."""
-    first, second = (read_torchscript(content) for content in (one, other))
-    graphs = [_TORCHS_OWN.sub("", str(model.inlined_graph)) for model in (first, second)]
+def _same_network(before: bytes, content: bytes) -> bool:
+    """Whether two files compute the same; their bytes differ, since torch numbers classes anew in every process.
+
+    False where what stood there `before` is none, or damaged.
+    """
+    try:
+        first = read_torchscript(before)
+    except RuntimeError:
+        return False
+    second = read_torchscript(content)
     weights, others = first.state_dict(), second.state_dict()
     return (
-        graphs[0] == graphs[1]
+        _graphs(first) == _graphs(second)
         and weights.keys() == others.keys()
         and all(torch.equal(tensor, others[name]) for name, tensor in weights.items())
     )
+
+
+def _graphs(model: torch.jit.ScriptModule) -> dict[str, str]:
+    """What each method that can be called computes: forward, and what else is exported (explain, forward_aux)."""
+    names = sorted(model._c._method_names())
+    return {name: _TORCHS_OWN.sub("", str(getattr(model, name).inlined_graph)) for name in names}
 
 
 def _checkpoint(

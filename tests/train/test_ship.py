@@ -99,6 +99,38 @@ def test_the_same_network_is_known_in_other_bytes() -> None:
     assert not _same_network(one, other)
 
 
+def test_another_map_of_what_it_looked_at_is_another_network() -> None:
+    """The app calls more than forward, so a file whose explain() differs must not be kept."""
+
+    class Explained(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2
+
+        @torch.jit.export
+        def explain(self, x: Tensor) -> dict[str, Tensor]:
+            return {"attention": x}
+
+    class Otherwise(Explained):
+        @torch.jit.export
+        def explain(self, x: Tensor) -> dict[str, Tensor]:
+            return {"attention": x + 1}
+
+    class Silent(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2
+
+    explained, otherwise, silent = (_scripted(network()) for network in (Explained, Otherwise, Silent))
+    assert _same_network(explained, _scripted(Explained()))
+    assert not _same_network(explained, otherwise)
+    assert not _same_network(explained, silent)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 1000])
+def test_a_file_that_breaks_off_is_replaced(kept: int) -> None:
+    whole = _scale_by(0.5)
+    assert not _same_network(whole[:kept], whole)
+
+
 def test_shipping_again_leaves_the_file_alone(
     shipping: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
