@@ -47,15 +47,11 @@ class Feed:
         self.keys = volume_keys(slices)
         self._zscores = _zscores(slices, self.keys, self.preprocessing)
 
-    @property
-    def slices_per_item(self) -> int:
-        """Network slices in an item."""
-        return self.spec.slices_an_item(self.preset)
-
     def steps(self, world: int = 1) -> int:
         """Steps of an epoch, each of `batch_size` items for every process."""
-        slices = self.plan.slices_per_epoch or len(self.inside) * self.slices_per_item
-        return max(slices // (self.plan.batch_size * world * self.slices_per_item), 1)
+        item = self.spec.slices_an_item(self.preset)
+        slices = self.plan.slices_per_epoch or len(self.inside) * item
+        return max(slices // (self.plan.batch_size * world * item), 1)
 
     def epoch(self, number: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """The batches of one epoch. Random numbers depend on seed, epoch and rank alone, so a killed run repeats."""

@@ -163,7 +163,7 @@ def _measured(one: Planned) -> float:
     for batch in islice(training.feed.epoch(0, one.run.seed), 2):
         training.step(batch)
         seconds, began = time.perf_counter() - began, time.perf_counter()
-    return seconds / (one.run.plan.batch_size * training.feed.slices_per_item)
+    return seconds / (one.run.plan.batch_size * one.run.spec.slices_an_item(one.run.preset))
 
 
 def _queue(todo: Sequence[Planned], estimates: Estimates, impossible: list[str]) -> list[tuple[float, Planned]]:

@@ -126,8 +126,11 @@ def _how(rows: Sequence[Row]) -> Figures:
     """Who made the figures of a table: commands, machines, commits, time, and whether all had the same plan."""
     plans = [_written(row["plan"]) for row in rows]
     # The one that most have; of two, that of single slices, from which the others follow.
-    by_use = sorted((row["plan"] for row in rows), key=lambda plan: (plans.count(_written(plan)), plan["batch_size"]))
-    usual: Figures = by_use[-1] if by_use else {}
+    usual: Figures = max(
+        (row["plan"] for row in rows),
+        key=lambda plan: (plans.count(_written(plan)), plan["batch_size"]),
+        default={},
+    )
     other = {
         row["model"]
         for row, plan in zip(rows, plans, strict=True)
