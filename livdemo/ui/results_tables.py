@@ -230,7 +230,7 @@ def unseen_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
         for one in model["unseen"]:
             cells = [escape(one["case"]), one["label"], over_networks(one), figure(one.get("everybody"))]
             cells.append("n/a" if one["predicted_ml"] is None else f"{one['predicted_ml']:.0f}")
-            rows.append(Row(_head(model, titles), [*cells, escape(", ".join(one["state"]))]))
+            rows.append(Row(_head(model, titles), [*cells, escape(" · ".join(one["state"]))]))
     return table(columns, rows) if rows else "<p class='note'>No unseen volume has been scored.</p>"
 
 
