@@ -27,11 +27,12 @@ from livdemo.report import write_report
 from livdemo.ui import built_in
 from livdemo.ui.api import compare_endpoint
 from livdemo.ui.choices import first_model, model_choices
-from livdemo.ui.compare import compare_place, free_buttons, tick_models, waiting
+from livdemo.ui.compare import compare_place, tick_models, waiting
 from livdemo.ui.deep_link import NO_LINK, Link, link_button, link_value, on_press, read_link
+from livdemo.ui.events import QUIET
 from livdemo.ui.language import FOLDER as LANGUAGES_FOLDER
 from livdemo.ui.language import language_picker, language_script
-from livdemo.ui.line import IN_LINE, cancel_with, tell_line
+from livdemo.ui.line import IN_LINE, cancel_with, free_buttons, tell_line
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.models import models_place
 from livdemo.ui.results import results_place
@@ -123,16 +124,14 @@ def build_app() -> gr.Blocks:
             seen,
             queue=False,
             trigger_mode="always_last",  # else an event is dropped while the last one is worked on
-            show_progress="hidden",
-            api_visibility="private",
+            **QUIET,
         )
         for control in asked:
             control.input(
                 show_steps,
                 [session, slice_index, *asked],
                 equalise["steps"],
-                show_progress="hidden",
-                api_visibility="private",
+                **QUIET,
             )
         segment["model"].input(model_html, segment["model"], segment["about"], api_visibility="private")
         pressed = segment["run"].click(
@@ -140,8 +139,7 @@ def build_app() -> gr.Blocks:
             None,
             [segment["status"], segment["run"], segment["cancel"], message],
             queue=False,
-            show_progress="hidden",
-            api_visibility="private",
+            **QUIET,
         )
         running = pressed.then(
             run_model,
@@ -150,13 +148,12 @@ def build_app() -> gr.Blocks:
                 *(session, viewer, segment["status"], segment["run"], segment["cancel"], message),
                 *(score["cards"], score["table"], score["curve"], score["files"]),
             ],
-            show_progress="hidden",
-            api_visibility="private",
+            **QUIET,
             **IN_LINE,
         )
         told = tell_line(pressed.then, running, segment["status"])
         buttons = [segment["run"], segment["cancel"]]
-        running.then(free_buttons, None, buttons, queue=False, show_progress="hidden", api_visibility="private")
+        running.then(free_buttons, None, buttons, queue=False, **QUIET)
         cancel_with(segment["cancel"], [running, told], cancelled, [segment["status"], *buttons])
         opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
         opened += [segment["run"], segment["cancel"], score["cards"], score["table"], score["curve"], score["files"]]
@@ -167,16 +164,14 @@ def build_app() -> gr.Blocks:
             [case, session, *asked],
             opened,
             cancels=old_runs,
-            show_progress="hidden",
-            api_visibility="private",
+            **QUIET,
         )
         parts = wall.components
         loaded = app.load(
             open_link,
             [session, *asked],
             [*opened, case, parts["models"], parts["untrained"], parts["place"], places],
-            show_progress="hidden",
-            api_visibility="private",
+            **QUIET,
         )
         for event in (opening, loaded):
             wall.follow(event)
@@ -223,9 +218,7 @@ def launch_options() -> dict[str, Any]:
 def _next_button(text: str, step: str, steps: gr.Tabs) -> None:
     """All steps can be opened at any time by their tab; this is the way through for a first visit."""
     button = gr.Button(text, elem_classes="next")
-    button.click(
-        lambda: gr.Tabs(selected=step), None, steps, queue=False, show_progress="hidden", api_visibility="private"
-    )
+    button.click(lambda: gr.Tabs(selected=step), None, steps, queue=False, **QUIET)
 
 
 def _upload_panel() -> dict[str, Any]:

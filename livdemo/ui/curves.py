@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from livdemo.cases import Case
 from livdemo.curves import LOWEST_KNOWN, curves_of
 from livdemo.metrics import LabelMetrics, PrecisionRecall
-from livdemo.ui.events import while_open
+from livdemo.ui.events import DRAWING, QUIET, while_open
 from livdemo.ui.session import Session
 from livdemo.ui.wall import Entry, Standing
 
@@ -23,7 +23,6 @@ LABELS = ("liver", "tumour")
 COLOURS = ("#1479BE", "#D55E00", "#C06A98", "#B87B00", "#009E73", "#767C86")
 DASHES = ("solid", "dash", "dot")
 GRID = "rgba(139,152,169,.25)"
-_QUIET: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "trigger_mode": "always_last"}
 
 WHAT = """A curve is of the voxels of this one case: for every threshold of the probability, how many of the voxels that
 the model calls so are right (*precision*), and how many of the reference's it finds (*recall*)."""
@@ -59,10 +58,8 @@ def curve_panel(session: gr.State, standing: gr.State) -> list[Any]:
         plot = gr.Plot(show_label=False, visible=False, elem_id="curves-plot")
         table = gr.HTML(elem_id="curves-table", apply_default_css=False)
     for asked in (panel.expand, label.input, while_open("curves", standing)):
-        asked(draw_curves, [session, standing, label], [plot, table], **_QUIET)
-    panel.collapse(
-        lambda: gr.Plot(visible=False), None, plot, queue=False, show_progress="hidden", api_visibility="private"
-    )
+        asked(draw_curves, [session, standing, label], [plot, table], **DRAWING)
+    panel.collapse(lambda: gr.Plot(visible=False), None, plot, queue=False, **QUIET)
     return [panel, plot, table]
 
 

@@ -18,6 +18,7 @@ import gradio as gr
 from livdemo.cases import list_cases
 from livdemo.intensity import NAMED_WINDOWS, Window
 from livdemo.ui.choices import known_names
+from livdemo.ui.events import QUIET
 from livdemo.ui.viewer import HU_MAX, HU_MIN
 
 PLACES = (
@@ -140,6 +141,5 @@ def on_press(button: gr.HTML, source: gr.HTML, models: gr.CheckboxGroup, untrain
         [source, models, untrained],
         button,
         js=f"(...given) => {{\n{files}\nreturn linkAddress(...given);\n}}",
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )

@@ -14,6 +14,8 @@ from livdemo.ui.messages import alert
 
 _HERE = Path(__file__).parent
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}  # the page's own, without a veil
+# A plot that follows what is chosen: only the last choice counts while one is drawn.
+DRAWING: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "trigger_mode": "always_last"}
 
 
 def filled_place(tab: gr.Tab, show: Callable[[object], list[Any]], elem_id: str, waiting: str) -> None:

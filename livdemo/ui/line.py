@@ -62,7 +62,7 @@ def tell_line(starts: Callable[..., Any], ran: Any, status: gr.HTML) -> Any:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
     # It costs no thread, and the line is shorter than the number of events that gradio works on at once.
-    return starts(tell, None, status, concurrency_limit=None, show_progress="hidden", api_visibility="private")
+    return starts(tell, None, status, concurrency_limit=None, **QUIET)
 
 
 def cancel_with(button: gr.Button, events: Sequence[Any], say: Callable[[], list[Any]], outputs: list[Any]) -> None:

@@ -8,14 +8,13 @@ import plotly.graph_objects as go
 
 from livdemo.cases import Case
 from livdemo.mesh import Mesh, distances_mm, surface
-from livdemo.ui.events import while_open
+from livdemo.ui.events import DRAWING, QUIET, while_open
 from livdemo.ui.session import Session
 from livdemo.ui.wall import Entry, Standing
 
 MAX_TRIANGLES = 12_000  # per surface: some 250 kB on the way to the browser
 WAYS = {"both": "Prediction and reference", "liver": "Liver by distance", "tumour": "Tumours by distance"}
 REFERENCE_COLOUR, PREDICTION_COLOUR, LIVER_COLOUR = "#E69F00", "#56B4E9", "#8FA3B5"
-_QUIET: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private", "trigger_mode": "always_last"}
 
 HOW = """Drag to turn, scroll to come closer, press a name to hide it. *By distance* colours the model's surface by how
 far it is from the reference's, in mm."""
@@ -31,11 +30,11 @@ def solid_panel(session: gr.State, standing: gr.State) -> list[Any]:
                 [(title, way) for way, title in WAYS.items()], value="both", label="Show", elem_id="solid-way"
             )
         plot = gr.Plot(show_label=False, visible=False, elem_id="solid-plot")
-    panel.expand(open_solid, [session, standing, model, way], [model, plot], **_QUIET)
+    panel.expand(open_solid, [session, standing, model, way], [model, plot], **DRAWING)
     for control in (model, way):
-        control.input(draw_solid, [session, standing, model, way], plot, **_QUIET)
-    while_open("solid", standing)(open_solid, [session, standing, model, way], [model, plot], **_QUIET)
-    panel.collapse(lambda: gr.Plot(visible=False), None, plot, queue=False, **_QUIET)
+        control.input(draw_solid, [session, standing, model, way], plot, **DRAWING)
+    while_open("solid", standing)(open_solid, [session, standing, model, way], [model, plot], **DRAWING)
+    panel.collapse(lambda: gr.Plot(visible=False), None, plot, queue=False, **QUIET)
     return [panel, plot]
 
 
