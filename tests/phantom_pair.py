@@ -11,6 +11,12 @@ from livdemo.ui import built_in
 from tests.small_model import write_phantom_pair
 
 
+def forget() -> None:
+    """As if the process had just begun: no case, no run and no network is held in memory."""
+    for cached in (built_in._built_in, built_in._kept_result, load_model):
+        cached.cache_clear()
+
+
 @contextmanager
 def phantom_pair(folder: Path, names: tuple[str, str] = ("greys", "tumourless")) -> Iterator[None]:
     """Inside, livdemo finds these two networks and no run that was kept before; nothing of them is left after."""
@@ -18,7 +24,6 @@ def phantom_pair(folder: Path, names: tuple[str, str] = ("greys", "tumourless"))
         environment.setenv("LIVDEMO_WEIGHTS", str(folder / "weights"))
         environment.setenv("LIVDEMO_CACHE", str(folder / "cache"))
         write_phantom_pair(folder / "weights", names)
-        built_in._kept_result.cache_clear()
+        forget()
         yield
-        built_in._kept_result.cache_clear()
-        load_model.cache_clear()
+        forget()

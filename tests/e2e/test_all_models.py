@@ -11,14 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import nibabel
-import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from livdemo import cases
 from livdemo.agreement import per_slice
 from livdemo.cases import Case
-from livdemo.checkpoints import Checkpoint, load_model, read_manifest
+from livdemo.checkpoints import Checkpoint, read_manifest
 from livdemo.models import list_models
 from livdemo.phantom import make_phantom
 from livdemo.run_cache import read_run
@@ -27,10 +26,12 @@ from livdemo.ui.app import build_app, launch_options
 from livdemo.ui.choices import explains_of
 from livdemo.ui.wall import EXTRAS
 from tests.e2e.conftest import PATIENCE_MS
+from tests.e2e.steps import open_file, small_ct, type_number, unfold
+from tests.phantom_pair import forget
 
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=PATIENCE_MS)
-RUN_MS, STAPLE_MS = 600_000, 180_000
+RUN_MS, ALL_MS = 600_000, 180_000
 DESKTOP = {"width": 1440, "height": 900}
 VIEWER, STRIP = "#wall-viewer .lv", "#strip .ls"
 SMALL = (24, 128, 128)  # (Z, Y, X): the networks' own size, so that all of them are done in a minute
@@ -40,11 +41,6 @@ LISTED = [spec.name for spec in list_models()]
 @pytest.fixture(scope="module")
 def address(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The whole page with the weights of the repository, a small phantom, and no run that was kept before."""
-
-    def forget() -> None:
-        for cached in (built_in._built_in, built_in._kept_result, load_model):
-            cached.cache_clear()
-
     with pytest.MonkeyPatch.context() as changed:
         changed.setenv("LIVDEMO_CACHE", str(tmp_path_factory.mktemp("all")))
         changed.setattr(cases, "make_phantom", partial(make_phantom, shape=SMALL))
@@ -68,10 +64,6 @@ def _enter(page: Page) -> None:
     page.locator(f'{VIEWER}[data-ready="1"]').wait_for()
 
 
-def _unfold(page: Page, panel: str) -> None:
-    page.locator(f"{panel} > button").click()
-
-
 def _panes(page: Page) -> list[str]:
     return str(page.locator(VIEWER).get_attribute("data-panes")).split()
 
@@ -85,20 +77,14 @@ def test_all_models_from_the_first_press_to_the_files(
     other = open_page(f"{address}?case=phantom&models=unet64&place=compare", viewport=DESKTOP)
     _enter(page)
     _enter(other)
-    _unfold(page, "#wall-choose")
+    unfold(page, "#wall-choose")
     page.locator("#wall-all").click()
     expect(page.locator("#wall-choose > button")).to_contain_text(f"Models: {len(every)} of {len(every)} ")
     page.locator("#wall-run").click()
     expect(page.locator("#wall-status")).to_contain_text(f"1 of {len(every)}: ")
 
     # The second visitor brings a CT and waits for the turn of one network, not of all.
-    hu = np.full((48, 48, 40), -1000, np.int16)
-    hu[10:40, 10:40] = 60
-    nibabel.Nifti1Image(hu, np.diag([-1.0, -1.0, 2.0, 1.0])).to_filename(tmp_path / "patient-4711.nii.gz")
-    other.locator("#upload button").first.click()
-    other.locator("#upload input[type=file]").first.set_input_files(tmp_path / "patient-4711.nii.gz")
-    expect(other.locator("#upload").get_by_text("patient-4711.nii.gz")).to_be_visible()
-    other.get_by_role("button", name="Open", exact=True).click()
+    open_file(other, small_ct(tmp_path))
     expect(other.locator(f"{VIEWER} .lv-position")).to_contain_text("/ 40")
     other.locator("#wall-run").click()
 
@@ -150,7 +136,7 @@ def test_all_models_from_the_first_press_to_the_files(
     for box in page.locator("#wall-extras input[type=checkbox]").all():
         box.check()
     expect(page.locator("#wall-choose > button")).to_contain_text(f"together: {len(EXTRAS)} of {len(EXTRAS)}")
-    expect(page.locator("#wall-scores tr[data-entry=staple]")).to_be_visible(timeout=STAPLE_MS)
+    expect(page.locator("#wall-scores tr[data-entry=staple]")).to_be_visible(timeout=ALL_MS)
     expect(page.locator(VIEWER)).to_have_attribute("data-panes", " ".join([*panes[: panes.index("majority")], *EXTRAS]))
     expect(page.locator("#wall-scores tr[data-entry]")).to_have_count(len(every) + 2)
 
@@ -186,20 +172,20 @@ def test_the_next_visitor_unfolds_all_of_it(
     assert set(names) <= set(_panes(page))
     with_tumour = [one.model for one in trained if "tumour" in one.labels]
 
-    _unfold(page, "#curves")
+    unfold(page, "#curves")
     lines = page.locator("#curves .legendtext")
     expect(lines.first).to_be_visible()
     assert lines.count() == len(with_tumour)
-    _unfold(page, "#speed")
+    unfold(page, "#speed")
     expect(page.locator("#wall-plot .textpoint").first).to_be_visible()
     assert page.locator("#wall-plot .textpoint").count() == len(names) + len(with_tumour)
-    _unfold(page, "#solid")
+    unfold(page, "#solid")
     expect(page.locator("#solid .legendtext").first).to_be_visible()
 
     # Another rule moves all figures, and the way back restores them.
     scores = page.locator("#wall-scores")
     before = scores.inner_text()
-    _unfold(page, "#rule")
+    unfold(page, "#rule")
     page.get_by_label("Fill holes in each slice").check()
     expect(scores).to_contain_text("re-scored")
     page.get_by_role("button", name="As the paper has it").click()
@@ -207,13 +193,12 @@ def test_the_next_visitor_unfolds_all_of_it(
     assert scores.inner_text() == before
 
     # The same slice with other greys, for everybody; and what one of them looked at.
-    _unfold(page, "#bench")
-    page.get_by_label("number input for Level in HU").fill("-150")
-    page.keyboard.press("Tab")
+    unfold(page, "#bench")
+    type_number(page, "Level in HU", "-150")
     page.locator("#bench-feed").click()
-    expect(page.locator("#bench-result section")).to_have_count(len(names), timeout=STAPLE_MS)
+    expect(page.locator("#bench-result section")).to_have_count(len(names), timeout=ALL_MS)
     expect(page.locator("#bench-result figure")).to_have_count(2 * len(names))
-    _unfold(page, "#look-at")
+    unfold(page, "#look-at")
     able = next(name for name in names if explains_of(name))
     page.locator("#look-run").click()
     expect(page.locator("#look-result section")).to_have_count(len(explains_of(able)))

@@ -13,6 +13,7 @@ from livdemo.cases import load_case
 from livdemo.metrics import score_case
 from livdemo.ui.app import build_app, launch_options
 from tests.e2e.conftest import PATIENCE_MS
+from tests.e2e.steps import open_file, small_ct
 
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=PATIENCE_MS)
@@ -100,17 +101,11 @@ def test_cancel_stops_and_scores_nothing(address: str, open_page: Callable[..., 
 
 
 def test_one_visitor_does_not_see_the_other(address: str, open_page: Callable[..., Page], tmp_path: Path) -> None:
-    hu = np.full((40, 40, 5), -1000, np.int16)
-    hu[10:30, 10:30] = 60
-    nibabel.Nifti1Image(hu, np.diag([-1.0, -1.0, 2.0, 1.0])).to_filename(tmp_path / "patient-4711.nii.gz")
     one, other = open_page(address), open_page(address)
     _ready(one)
     _ready(other)
-    one.locator("#upload button").first.click()
-    one.locator("#upload input[type=file]").first.set_input_files(tmp_path / "patient-4711.nii.gz")
-    expect(one.locator("#upload").get_by_text("patient-4711.nii.gz")).to_be_visible()
-    one.get_by_role("button", name="Open", exact=True).click()
-    expect(one.locator(".facts").first).to_contain_text("40 × 40 × 5 voxels")
+    open_file(one, small_ct(tmp_path, 5))
+    expect(one.locator(".facts").first).to_contain_text("48 × 48 × 5 voxels")
     expect(other.locator(".facts").first).to_contain_text("256 × 256 × 64 voxels")
     assert "patient-4711" not in other.content()
 
@@ -121,10 +116,7 @@ def test_a_bad_file_is_explained_and_the_case_stays(
     (tmp_path / "letter.nii").write_text("dear doctor")
     page = open_page(address)
     _ready(page)
-    page.locator("#upload button").first.click()
-    page.locator("#upload input[type=file]").first.set_input_files(tmp_path / "letter.nii")
-    expect(page.locator("#upload").get_by_text("letter.nii")).to_be_visible()
-    page.get_by_role("button", name="Open", exact=True).click()
+    open_file(page, tmp_path / "letter.nii")
     expect(page.get_by_role("alert")).to_contain_text("letter.nii")
     expect(page.locator(".facts").first).to_contain_text("256 × 256 × 64 voxels")
     _ready(page)

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from livdemo.ui.language import catalogue_path
 from tests.e2e.conftest import PATIENCE_MS
+from tests.e2e.steps import QUIET
 from tests.test_language import PLACEHOLDER
 
 pytestmark = pytest.mark.e2e
@@ -26,12 +27,6 @@ TEXTS = """() => {
     texts.add(walker.currentNode.data.replace(/\\s+/g, " ").trim());
   }
   return [...texts].filter((text) => /\\p{L}{2}/u.test(text));
-}"""
-
-# Nothing came from the server for a while: what the page asks for by itself at the start is over.
-QUIET = """() => {
-  const ends = performance.getEntriesByType("resource").map((entry) => entry.responseEnd);
-  return performance.now() - Math.max(...ends) > 2000;
 }"""
 
 # English, or the same in both languages, and why it may be.
@@ -127,7 +122,7 @@ def test_who_speaks_german_finds_the_page_german(address: str, open_page: Callab
 def test_the_list_goes_back_and_forth_without_the_server(address: str, open_page: Callable[..., Page]) -> None:
     page = open_page(address, viewport=DESKTOP, locale="de-DE")
     _german(page)
-    page.wait_for_function(QUIET)
+    page.wait_for_function(QUIET)  # what the page asks for by itself at the start is over
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     title = page.locator("#viewer .lv-gap")

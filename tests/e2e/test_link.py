@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel
-import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import PATIENCE_MS
+from tests.e2e.steps import open_file, small_ct
 
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=PATIENCE_MS)
@@ -113,15 +112,10 @@ def test_what_is_not_here_is_said_and_the_phantom_opens(two_models: str, open_pa
 
 
 def test_an_uploaded_ct_has_no_link(two_models: str, open_page: Callable[..., Page], tmp_path: Path) -> None:
-    hu = np.full((40, 40, 5), 60, np.int16)
-    nibabel.Nifti1Image(hu, np.diag([-1.0, -1.0, 2.0, 1.0])).to_filename(tmp_path / "patient-4711.nii.gz")
     page = open_page(two_models)
     _ready(page, LEARN)
-    page.locator("#upload button").first.click()
-    page.locator("#upload input[type=file]").first.set_input_files(tmp_path / "patient-4711.nii.gz")
-    expect(page.locator("#upload").get_by_text("patient-4711.nii.gz")).to_be_visible()
-    page.get_by_role("button", name="Open", exact=True).click()
-    expect(page.locator(".facts").first).to_contain_text("40 × 40 × 5 voxels")
+    open_file(page, small_ct(tmp_path, 5))
+    expect(page.locator(".facts").first).to_contain_text("48 × 48 × 5 voxels")
     button = page.locator("#copy-link button")
     expect(button).to_have_attribute(
         "title",

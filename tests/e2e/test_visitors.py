@@ -5,8 +5,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel
-import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -14,6 +12,7 @@ from benchmarks.wall_visitors import scrub
 from livdemo.comparison import compare
 from livdemo.ui import compare as place
 from tests.e2e.conftest import PATIENCE_MS
+from tests.e2e.steps import open_file, small_ct
 
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=PATIENCE_MS)
@@ -42,25 +41,15 @@ def _enter(page: Page, models: str) -> None:
     expect(page.locator(VIEWER)).to_have_attribute("data-panes", f"reference {models}")
 
 
-def _upload(page: Page, path: Path) -> None:
-    page.locator("#upload button").first.click()
-    page.locator("#upload input[type=file]").first.set_input_files(path)
-    expect(page.locator("#upload").get_by_text(path.name)).to_be_visible()
-    page.get_by_role("button", name="Open", exact=True).click()
-    expect(page.locator(f"{VIEWER} .lv-position")).to_contain_text("/ 40")
-
-
 def test_two_visitors_run_at_once_and_see_only_their_own(
     two_models: str, open_page: Callable[..., Page], gate: threading.Event, tmp_path: Path
 ) -> None:
-    hu = np.full((48, 48, 40), -1000, np.int16)
-    hu[10:40, 10:40] = 60
-    nibabel.Nifti1Image(hu, np.diag([-1.0, -1.0, 2.0, 1.0])).to_filename(tmp_path / "patient-4711.nii.gz")
     one = open_page(f"{two_models}?models=greys&place=compare", viewport=DESKTOP)
     other = open_page(f"{two_models}?models=tumourless&place=compare", viewport=DESKTOP)
     _enter(one, "greys")
     _enter(other, "tumourless")
-    _upload(one, tmp_path / "patient-4711.nii.gz")
+    open_file(one, small_ct(tmp_path))
+    expect(one.locator(f"{VIEWER} .lv-position")).to_contain_text("/ 40")
     one.locator("#wall-run").click()
     expect(one.locator("#wall-status")).to_contain_text("1 of 1: loading the model")
     other.locator("#wall-run").click()

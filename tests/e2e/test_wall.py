@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
@@ -14,6 +13,7 @@ from livdemo.metrics.lesions import label_lesions
 from livdemo.run_cache import read_run
 from livdemo.ui.choices import ready_to_run
 from tests.e2e.conftest import PATIENCE_MS
+from tests.e2e.steps import open_file, small_ct
 
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=PATIENCE_MS)
@@ -145,9 +145,6 @@ def test_the_next_visitor_finds_the_wall_full(address: str, open_page: Callable[
 
 def test_another_case_stops_the_run_and_stays(address: str, open_page: Callable[..., Page], tmp_path: Path) -> None:
     """The old case's run neither goes on nor comes back onto the screen; the other visitor sees nothing of it."""
-    hu = np.full((48, 48, 40), -1000, np.int16)
-    hu[10:40, 10:40] = 60
-    nibabel.Nifti1Image(hu, np.diag([-1.0, -1.0, 2.0, 1.0])).to_filename(tmp_path / "patient-4711.nii.gz")
     one, other = open_page(address, viewport=DESKTOP), open_page(address, viewport=DESKTOP)
     for page in (one, other):
         _enter(page)
@@ -155,10 +152,7 @@ def test_another_case_stops_the_run_and_stays(address: str, open_page: Callable[
     one.locator("#untrained label").first.click()
     one.locator("#wall-run").click()
     expect(one.locator("#wall-status")).to_contain_text("slice ")
-    one.locator("#upload button").first.click()
-    one.locator("#upload input[type=file]").first.set_input_files(tmp_path / "patient-4711.nii.gz")
-    expect(one.locator("#upload").get_by_text("patient-4711.nii.gz")).to_be_visible()
-    one.get_by_role("button", name="Open", exact=True).click()
+    open_file(one, small_ct(tmp_path))
     expect(one.locator(".facts").first).to_contain_text("48 × 48 × 40 voxels")
     expect(one.locator(f"{VIEWER} .lv-position")).to_contain_text("/ 40")
     expect(one.locator("#wall-run")).to_be_enabled()
