@@ -138,6 +138,12 @@ STUDIES = (
         tuple(Variant("unet64", loss, plan={"loss": loss}) for loss in LOSSES),
     ),
     Study(
+        "length",
+        "What do four times as many views give?",
+        (Variant("transunet", "10 epochs"), Variant("transunet", "40 epochs", plan={"epochs": 40})),
+        "The TransUNet because it learns fastest on a CPU.",
+    ),
+    Study(
         "batch size",
         "The same number of slices in twice as many steps?",
         (Variant("unet64", "8 items"), Variant("unet64", "4 items", plan={"batch_size": 4})),
