@@ -1,0 +1,83 @@
+"""What a first visitor will want to see is run before they come, while the server has nothing else to do.
+
+    with preparing():         # in the background, at low priority; what is at work when the server ends is dropped
+        app.launch()
+
+Runs that the cache folder has already are scored and held in memory, the others are run: the models of the first wall
+on every built-in case, then all others. A visitor who comes earlier finds what is done by then, and can run the rest.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+
+from livdemo.cases import list_cases
+from livdemo.comparison import Result, compare
+from livdemo.errors import InputError
+from livdemo.ui.built_in import is_kept, keep_result, kept_result, open_case
+from livdemo.ui.choices import first_models, model_choices, ready_to_run
+
+LOG = logging.getLogger(__name__)
+_NICENESS = 10  # visitors' own runs come first
+
+
+def prepare() -> Iterator[tuple[str, str]]:
+    """(case, model) of each trained model on each built-in case; yields after every slice, so it can be closed.
+
+    A case or a network that cannot be read is told in the log: whoever asks for it will be told as well.
+    """
+    first = first_models()
+    others = [choice.name for choice in model_choices() if choice.trained and choice.name not in first]
+    cases = [info.name for info in list_cases() if is_kept(info.name)]
+    for models in (first, others):
+        for case in tuple(cases):
+            try:
+                open_case(case)
+            except InputError as error:
+                LOG.warning("%s is not prepared: %s", case, error)
+                cases.remove(case)
+                continue
+            for model in models:
+                yield from _prepare(case, model)
+
+
+def _prepare(case_name: str, model: str) -> Iterator[tuple[str, str]]:
+    if kept_result(case_name, model) is not None:
+        yield case_name, model
+        return
+    case = open_case(case_name)
+    try:
+        checkpoint, _ = ready_to_run(model)
+        for step in compare(case, [checkpoint], quantised=True):
+            if isinstance(step, Result):
+                keep_result(case, step)
+            yield case_name, model
+    except InputError as error:
+        LOG.warning("%s on %s is not prepared: %s", model, case_name, error)
+        return
+    kept_result(case_name, model)  # scored now, not while a visitor waits for it
+
+
+@contextlib.contextmanager
+def preparing() -> Iterator[None]:
+    """prepare() in a thread for as long as this lasts, unless LIVDEMO_PREPARE=0."""
+    ended = threading.Event()
+
+    def work() -> None:
+        with contextlib.suppress(OSError, AttributeError):  # only Linux gives a thread a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        for _ in prepare():
+            if ended.is_set():
+                return
+
+    thread = threading.Thread(target=work, name="prepare", daemon=True)
+    if os.environ.get("LIVDEMO_PREPARE") != "0":
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if thread.is_alive():
+            thread.join()
