@@ -111,7 +111,7 @@ STUDIES = (
         "aspp",
         "Which dilations should ASPP have, and does it help at all?",
         (
-            Variant("unet_aspp", "rate 2 (S1)"),
+            Variant("unet_aspp", "rate 2"),
             Variant("unet_aspp", "rates 2, 4, 6 (its repository)", network=partial(aspp_with, rates=(2, 4, 6))),
             Variant("unet_aspp", "no ASPP", network=partial(aspp_with, rates=())),
         ),

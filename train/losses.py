@@ -36,7 +36,7 @@ def cross_entropy(logits: Tensor, target: Tensor, full: Tensor, image: Tensor) -
 def weighted_cross_entropy(
     logits: Tensor, target: Tensor, full: Tensor, image: Tensor, weights: Sequence[float] = S3_WEIGHTS
 ) -> Tensor:
-    """−(1/|Ω|) Σ_x w_y(x) log p_y(x) (S3). On unions the inside has the liver's weight.
+    """−(1/|Ω|) Σ_x w_y(x) log p_y(x). On unions the inside has the liver's weight. S3 names it and prints no formula.
 
     Divides by the number of pixels, not by Σ w as torch's `CrossEntropyLoss(weight=…)` does. With K = 2 the first
     two weights count.

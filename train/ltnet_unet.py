@@ -1,6 +1,7 @@
 """LT-Net as trained (M08, S2).
 
-S2 states: Adam with weight decay 0.1, cross-entropy, batch 16, 10 epochs, the epoch of least validation loss kept.
+S2 states: Adam with weight decay 0.1, cross-entropy, batch 16, 10 epochs, the model of the "highest validation
+performance" kept (read here as the least validation loss).
 The rest is fastai's fine_tune, which its code family uses: one more epoch first with the encoder frozen, at 2e-3;
 then one cycle up to 1e-3, the encoder at a hundredth of it. fastai's Adam decouples weight decay: AdamW here. S2
 split at random by slice, which leaks; here patients are split (--split slice shows the leak).

@@ -10,7 +10,7 @@ from livdemo.models.unetpp import CLASSROOM_WIDTHS, UNetASPP
 
 
 class Open(nn.Module):
-    """A gate that lets everything through: one weight of 1 in place of S3's σ(W₂ ReLU(W₁ GAP(H)))."""
+    """A gate that lets everything through: one weight of 1 in place of SFAN's σ(W₂ ReLU(W₁ GAP(H)))."""
 
     def forward(self, h: Tensor) -> Tensor:
         return torch.ones_like(h[:, :1, :1, :1])

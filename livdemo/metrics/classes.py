@@ -1,4 +1,4 @@
-"""Figures over all classes at once, as three of the five papers report them: named for what they are.
+"""Figures over all classes at once, as S1 and S2 report some of theirs: named for what they are.
 
 Here label 1 is liver WITHOUT tumour, as a softmax sees it; `score_case` counts the tumour to the liver.
 """
@@ -32,8 +32,8 @@ CLASS_DEFINITIONS = {
         "Accuracy (all voxels)",
         "",
         "higher",
-        "Share of voxels whose class is right, background included; what S2's scripts call custom foreground "
-        "accuracy, because they leave out a class that does not exist.",
+        "Share of voxels whose class is right, background included; what S2 presumably reports as custom "
+        "foreground accuracy, since scripts like its own leave out a class that does not exist.",
         "fastai scripts; PAPERS.md section 3",
     ),
     "foreground_accuracy": Definition(
@@ -50,7 +50,7 @@ CLASS_DEFINITIONS = {
         "higher",
         "Mean of the IoUs of background, liver and tumour, over the classes present in either map; the "
         "background's is near 1 whatever the network does.",
-        "S1's metric, which does not say whether background counts",
+        "S1, section 6: the mean over all classes, background among them",
     ),
     "mean_iou_foreground": Definition(
         "Mean IoU without background",
@@ -67,7 +67,7 @@ CLASS_DEFINITIONS = {
         "10 log10(1 / mean squared difference of the class numbers 0, 1, 2): tumour taken for background "
         "costs four times what it costs as liver, for no reason. It means nothing; shown because LT-Net "
         "reports a PSNR. n/a when no voxel is wrong.",
-        "LT-Net's Table 4; PAPERS.md 25",
+        "S2 eq 6 with R = 1; PAPERS.md 25",
     ),
 }
 

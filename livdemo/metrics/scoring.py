@@ -149,7 +149,7 @@ class LabelMetrics:
         "higher",
         "10 log10(1 / error rate) of the two 0/1 masks: accuracy on another scale, so it says little about a "
         "mask. n/a when no voxel is wrong, since it would be infinite.",
-        "LT-Net's Table 4; PAPERS.md section 3",
+        "S2 eq 6 with R = 1; PAPERS.md section 3",
     )
     hd_mm: float = _metric(
         lambda p: surface.hd_mm(p.surfaces),

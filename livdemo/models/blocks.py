@@ -29,7 +29,7 @@ def check_size(x: Tensor, multiple: int) -> None:
 
 
 class Bottleneck(nn.Module):
-    """H(y) = F(y) + y with F = 1×1 (narrow), 3×3, 1×1 (widen four times) (He et al. 2015; S0 eq 1).
+    """ReLU(F(y) + y) with F = 1×1 (narrow), 3×3, 1×1 (widen four times) (He et al. 2015; S0 eq 1).
 
     The stride sits on the 3×3 ("ResNet v1.5"), as in torchvision and timm, whose weights fit.
     """
@@ -115,7 +115,7 @@ def resize(x: Tensor, like: Tensor) -> Tensor:
 
 
 def as_channels(x: Tensor, channels: int) -> Tensor:
-    """A grey slice (B, 1, H, W) for a stem that expects `channels`: repeated, as fastai and S0 do for RGB."""
+    """A grey slice (B, 1, H, W) for a stem that expects `channels`: repeated, as fastai does."""
     return x.expand(-1, channels, -1, -1) if x.shape[1] == 1 else x
 
 

@@ -141,7 +141,7 @@ clstm4d = register(
             Reported(
                 "Hausdorff distance",
                 "12.76",
-                "not stated",
+                "not stated, the column is headed %",
                 "private DCE-MRI",
                 "As printed by S0; the abstract says 12.84 ± 8.14 mm.",
             ),

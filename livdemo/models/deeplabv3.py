@@ -86,7 +86,7 @@ def _deeplabv3(preset: Preset) -> nn.Module:
     return DeepLabV3(in_channels=1, width=16, layers=(2, 2, 6, 2), maps=64)
 
 
-WINDOW = Window(center=50, width=250)  # "HU [-75, 175]"
+WINDOW = Window(center=50, width=250)  # "[-75, 175] HU"
 
 deeplabv3 = register(
     ModelSpec(

@@ -224,9 +224,9 @@ dpcnet = register(
             Reported(
                 "Hausdorff distance",
                 "5.339",
-                "not stated",
+                "not stated, the column is headed %",
                 "not named",
-                "Printed by S0 without unit or source; not in the abstract of the paper.",
+                "Printed by S0, which names the paper as the source; not in that paper's abstract.",
             ),
             Reported("ASSD, tumour", "0.838", "mm", "LiTS", "From the abstract."),
             Reported("Dice, liver", "96.0", "%", "LiTS", "From the abstract."),

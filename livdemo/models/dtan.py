@@ -7,19 +7,20 @@ map (channel attention, CAM). Both answers are added. The structure is that of D
     slice ─ ResNet (frozen, 1/8) ─┬─ 3×3 ─ PAM ─ 3×3 ─┐
                                   └─ 3×3 ─ CAM ─ 3×3 ─┴─ sum ─ 1×1 ─ ×8 ─ logits
 
-The last two stages of the ResNet do not shrink the map but dilate their kernels: S0's "last two blocks …
-undergo modifications to extend the final feature map dimension". One kernel of size R with dilation d spans
+The last two stages of the ResNet do not shrink the map but dilate their kernels: S0's "last two ResNet
+blocks undergo modifications to extend the final feature map dimension". One kernel of size R with dilation d spans
 R_eff = d(R − 1) + 1 pixels; see `output_size` for S0's equation 3.
 
 What S0 leaves open or gets wrong, and what was chosen
   eq 3       prints ((R − V) + 2P)/(S + 1), which gives −70.3 for the 7×7 stem; right is (V − R + 2P)/S + 1.
   eq 4–7     mix up the letters of the maps; the repaired forms stand beside the lines that compute them.
-  eq 6       the plain softmax of L Lᵀ overflows easily; DANet's max − E is used.
+  eq 4       declares M and K with all C channels; C/8, as DANet.
+  eq 6       prints the softmax of E = L Lᵀ. DANet's code, which is followed here, takes that of max E − E, the same
+             as of −E: its sign is turned round, and each map takes in most of the maps that are least like it.
   eq 8–10    are word attention for documents ("j-th word sentence"); `context_eq8_10=True` shows what they
              would do with pixels for words. They are not part of the model.
-  silent on  the ResNet's depth (50), query and key maps (C/8, as DANet), input size (256), labels (S0 has
-             tumour alone; here three), loss, optimiser, epochs, data set. DANet's two auxiliary heads are
-             left out, as S0 has one prediction map.
+  silent on  the ResNet's depth (50), input size (256), labels (S0 has tumour alone; here three), loss, optimiser,
+             epochs, data set. DANet's two auxiliary heads are left out, as S0 has one prediction map.
   S0 works on MR slices; here the same net is fed CT, windowed and then z-scored over the volume.
 """
 
@@ -54,7 +55,7 @@ class PositionAttention(nn.Module):
         m = self.m(feature).flatten(2)  # (B, C/8, N)
         k = self.k(feature).flatten(2)
         d = self.d(feature).flatten(2)  # (B, C, N)
-        p = torch.softmax(m.transpose(1, 2) @ k, dim=2)  # eq 4: p_ij = exp(M_i·K_j) / Σ_j exp(M_i·K_j)
+        p = torch.softmax(m.transpose(1, 2) @ k, dim=2)  # eq 4, M and K exchanged: p_ij = exp(M_i·K_j) / Σ_j …
         looked = (d @ p.transpose(1, 2)).view_as(feature)
         return self.alpha * looked + feature, p  # eq 5: F_i = α Σ_j p_ij D_j + L_i
 
@@ -62,7 +63,8 @@ class PositionAttention(nn.Module):
 class ChannelAttention(nn.Module):
     """L (B, C, H, W) -> F of the same shape, and X (B, C, C): row i says which maps map i takes in.
 
-    No convolution, hence one parameter: maps that light up at the same places are alike.
+    No convolution, hence one parameter. Maps that light up at the same places are alike; by DANet's sign, which is
+    not that of S0's eq 6, a map takes in most of those that are least like it.
     """
 
     def __init__(self) -> None:
@@ -73,7 +75,7 @@ class ChannelAttention(nn.Module):
         flat = feature.flatten(2)  # (B, C, N)
         energy = flat @ flat.transpose(1, 2)  # E = L Lᵀ
         energy = energy.amax(dim=2, keepdim=True) - energy
-        x = torch.softmax(energy, dim=2)  # eq 6, in DANet's stable form
+        x = torch.softmax(energy, dim=2)  # softmax(−E), as DANet's code; eq 6 prints softmax(E)
         return self.beta * (x @ flat).view_as(feature) + feature, x  # eq 7: F_j = β Σ_i x_ji L_i + L_j
 
 
@@ -204,12 +206,15 @@ dtan = register(
             ),
         ),
         equations=(
-            "position: p_ij = exp(M_i·K_j) / Σ_j exp(M_i·K_j);  F_i = α Σ_j p_ij D_j + L_i",
-            "channel: X = softmax(max E − E),  E = L Lᵀ;  F_j = β Σ_i x_ji L_i + L_j",
+            "position: p_ij = exp(M_j·K_i) / Σ_j exp(M_j·K_i);  F_i = α Σ_j p_ij D_j + L_i",
+            "channel: X = softmax(−E),  E = L Lᵀ;  F_j = β Σ_i x_ji L_i + L_j",
         ),
         deviations=(
-            "Depth, query maps, loss, optimiser and data are not stated: ResNet-50, C/8, the rest as DANet.",
-            "Equations 3 to 7 are repaired; 8 to 10 are text classification and left out.",
+            "Depth, loss, optimiser and data are not stated: ResNet-50, the rest as DANet; M and K have "
+            "C/8 maps instead of C.",
+            "The letters of equations 3 to 7 are repaired; 8 to 10 are text classification and left out.",
+            "Equation 6 prints softmax(E); DANet's code has the other sign, and so has this network: a map takes "
+            "in most of those that are least like it.",
             "Three labels instead of tumour alone; CT is windowed to 50 ± 125 HU before the z-score.",
             "The classroom encoder is a smaller ResNet with one input channel, trained on a pretext task on "
             "slices instead of photographs.",

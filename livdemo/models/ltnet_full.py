@@ -14,7 +14,7 @@ reading of the first three (the loss is train/losses.py's business); every line 
   PC   parallel convolutions: 1×1, 3×3 and 5×5 kernels side by side, added to the map
   DHS  dense hierarchical segmentator: each stage also receives what all earlier stages were given
 
-The attention of S2's third objective is not defined at all; `pam=True` puts DTAN's position attention on C5.
+The attention that S2's section 2.6 names is not defined at all; `pam=True` puts DTAN's position attention on C5.
 In PAPERS.md's count of DHS the input of the last stage is squeezed too, which no later stage could use: here
 it is added to what that stage puts out, a shortcut around the stage.
 """

@@ -17,8 +17,8 @@ What S3 leaves open or gets wrong, and what was chosen
   eq 1       the index t stands for l; V_l has the C channels of H_l but is computed from H_(l+1), which has
              twice as many, so the first 1×1 convolution maps C_(l+1) to C_l. Between the two: ReLU.
   eq 2       the last index is p_(L−1).
-  eq 3       the text pools "the input CT image", the equation pools H_(L−1): the equation. "Two cascaded
-             convolutions activated by a sigmoid": one sigmoid, at the end.
+  eq 3       pools H_(L−1); the text, "the feature maps of the input CT image", names no level. "2 cascaded 1×1
+             convolution layers activated by a sigmoid function": one sigmoid, at the end; ReLU between the two.
   init       "Gaussian", no σ: He-normal.
   labels     S3 cuts out the liver with a U-Net first (`unet_liver`) and segments tumour against the rest;
              here three labels on the whole slice.
@@ -114,7 +114,7 @@ def _sfan(preset: Preset) -> nn.Module:
     return SFAN() if preset == "paper" else SFAN(widths=(16, 32, 64, 128, 256), aligned=32, norm=True)
 
 
-WINDOW = Window(center=50, width=250)  # "HU [-75, 175]"
+WINDOW = Window(center=50, width=250)  # "[-75, 175] HU"
 
 sfan = register(
     ModelSpec(
@@ -149,7 +149,8 @@ sfan = register(
         ),
         deviations=(
             "Widths, C', padding and the width inside the gates are not stated: 64 to 1024, 64, same, C_l.",
-            "The equations' indices are repaired; GCA pools the last level (equation), not the input (text).",
+            "The equations' indices are repaired.",
+            "Between the two 1×1 convolutions of each gate stands a ReLU; the equations have none.",
             "S3 segments tumour in a liver crop (2 labels); here 3 labels on the whole slice.",
             "The classroom preset has 16 to 256 maps and batch normalisation.",
         ),

@@ -16,11 +16,11 @@ M07 transunet_sca  after the convolutions of each of the four decoder stages CBA
                    and then "where?", and rescales. The same trunk, so the two are a clean ablation.
 
 What S1 leaves open or gets wrong, and what was chosen
-  trunk      S1 says "inspired by TransUNet", a "modified ResNet" and 6 transformer layers (12 for Kvasir):
-             the published R50-ViT-B/16 with that depth. Its repository has another one, without position
+  trunk      S1 says "inspired by TransUNet", a "modified version of the ResNet" and 6 transformer layers (12 for
+             Kvasir): the published R50-ViT-B/16 with that depth. Its repository has another one, without position
              embedding, without any skip, and with a single output channel.
-  attention  S1's text puts it after each up-sampling of the decoder, its repository on two skips (with new
-             random weights at every call): the text, with CBAM, which S1 cites.
+  attention  S1's text puts one into each up-sampling stage of the decoder, its repository one on each of two skips
+             (with new random weights at every call): the text, with CBAM, which S1 cites, after the convolutions.
   root pool  padding 1; the original pads nothing and then adds zeros to the skips.
   position   learnt for a fixed grid; for any other size it is interpolated.
   window     not stated: 50 ± 125 HU, as for S1's other models.
@@ -100,7 +100,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         q, k, v = self.split(self.query(tokens)), self.split(self.key(tokens)), self.split(self.value(tokens))
-        weights = torch.softmax(q @ k.transpose(2, 3) * self.scale, dim=3)  # softmax(QKᵀ/√d)
+        weights = torch.softmax(q @ k.transpose(2, 3) * self.scale, dim=3)  # softmax(QKᵀ/√d_h)
         return self.out((weights @ v).transpose(1, 2).flatten(2)), weights
 
 
@@ -349,7 +349,7 @@ transunet = register(
             Reported("loss", "0.7656", "none", "Kvasir-SEG (polyps)"),
         ),
         equations=(
-            "attention: softmax(QKᵀ / √d) V",
+            "attention: softmax(QKᵀ / √d_h) V,  d_h the width of one head",
             "block: z' = z + attention(LN(z));  z'' = z' + MLP(LN(z'))",
         ),
         deviations=_DEVIATIONS,
@@ -378,14 +378,14 @@ transunet_sca = register(
             Reported("loss", "0.7129", "none", "Kvasir-SEG (polyps)"),
         ),
         equations=(
-            "attention: softmax(QKᵀ / √d) V",
+            "attention: softmax(QKᵀ / √d_h) V,  d_h the width of one head",
             "which maps: M_c = σ(MLP(mean over the slice) + MLP(maximum over the slice))",
             "where: M_s = σ(7×7 conv [mean over the maps; maximum over the maps])",
         ),
         deviations=(
             *_DEVIATIONS,
-            "CBAM after the convolutions of each decoder stage, as the text says; the repository rescales "
-            "two skips with new random weights at every call.",
+            "One block of attention in each decoder stage, as the text says; that it is CBAM and follows the "
+            "convolutions is our choice. The repository rescales two skips with new random weights at every call.",
         ),
         explains={
             **_EXPLAINS,

@@ -12,7 +12,7 @@ from the left arm (the skip), which still knows *where* the edges are.
 
 Three entries of PAPERS.md are this one class:
   M11 unet_liver   S3's first stage, coarse liver against the rest       same padding, 2 labels
-  M12 unet64       S3's baseline, "64 features in the first level"       same padding, 3 labels
+  M12 unet64       S3's baseline, 64 features in the first level         same padding, 3 labels
   M14 unet_valid   S4's baseline, 572 in and 388 out                     valid padding, 3 labels
 
 Deviations: S3 is silent on padding (same padding chosen, so that the output has the size of the input);
@@ -107,7 +107,7 @@ class UNet(nn.Module):
 
 
 CLASSROOM_WIDTHS = (16, 32, 64, 128, 256)
-S3_WINDOW = Window(center=50, width=250)  # "HU [-75, 175]"
+S3_WINDOW = Window(center=50, width=250)  # "[-75, 175] HU"
 S4_WINDOW = Window(center=0, width=250)
 
 S3_RECIPE = Recipe(

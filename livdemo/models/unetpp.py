@@ -15,14 +15,14 @@ M05 unet_aspp  S1's own model, with a second nest inside the first: from level 1
                (ASPP: a point, a dilated 3×3, the mean of the whole slice) before it is classified.
 
 What S1 leaves open or gets wrong, and what was chosen
-  block      the formula's brackets do not close; add, then ReLU, as its repository does.
+  block      add, then ReLU, as the formula prints it. Its shortcut is H(x), a convolution: 1×1 here.
   x_0j       a Σ inside the brackets of the formula means concatenation.
   ASPP       the formula adds the branches, figure and code concatenate: concatenate, then 1×1.
-  rates      "multiple scales", but one rate: (2,); `rates=(2, 4, 6)` is the list in its repository.
+  rates      "multiple scales", but one rate r₂ without a number: 2; `rates=(2, 4, 6)` is its repository's list.
   head       not stated: 1×1 to the labels. In the repository the last block itself outputs the labels and
              ends in ReLU, so that no logit can be negative, and ASPP follows the classification, its mean
              branch overwritten by a 1×1: `strict_repo=True`, to show why one must not do that.
-  DenseNet   "is prioritised" as encoder in the text and is nowhere in the model.
+  DenseNet   "is prioritized" as encoder in the text and is nowhere in the model.
   data       one middle slice a volume, coronal, no HU window; here axial slices with a window of 50 ± 125 HU.
 The original UNet++ has widths 32 to 512, plain blocks (`residual=False`) and deep supervision
 (`DeepUNetPlusPlus`).
@@ -38,7 +38,10 @@ from livdemo.models.registry import ModelSpec, Preset, Recipe, Reported, registe
 
 
 class Block(nn.Module):
-    """H(x) + x, then ReLU, with H = conv, BN, ReLU, conv, BN; without `residual` plainly H(x), then ReLU."""
+    """ReLU(F(x) + H₁(x)) with F = conv, BN, ReLU, conv, BN and H₁ a 1×1 convolution; plain ReLU(F(x)) otherwise.
+
+    residual: with the shortcut H₁; where the number of maps stays, it is x itself.
+    """
 
     def __init__(self, maps_in: int, maps_out: int, residual: bool = True) -> None:
         super().__init__()
@@ -62,7 +65,7 @@ class Block(nn.Module):
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: x (B, C, H, W) -> the same shape, and the branches one by one.
 
-    ASPP(x) = [R(x, 1), R(x, r₂), …, P(x)]; R is a convolution with dilation r, P the mean of the slice.
+    H [H(x), R(x, r₂), …, H(P(x))]; H is a 1×1 and R a 3×3 convolution with dilation r, P the mean of the slice.
     """
 
     def __init__(self, maps: int, rates: tuple[int, ...], mean_branch: bool = True) -> None:
@@ -288,8 +291,9 @@ unetpp = register(
             Reported("loss", "0.9457", "none", "LiTS17, the authors' slices", "After 12 epochs."),
         ),
         equations=(
-            "x_i0 = B(pool(x_(i−1)0))",
-            "x_ij = B([x_i0, …, x_i(j−1), up(x_(i+1)(j−1))]),  B(x) = ReLU(H(x) + x)",
+            "x_i0 = block(pool(x_(i−1)0))",
+            "x_ij = block([x_i0, …, x_i(j−1), up(x_(i+1)(j−1))])",
+            "block(x) = ReLU(B(H(ReLU(B(H(x))))) + H₁(x)),  H 3×3 and H₁ 1×1 convolution, B batch normalisation",
         ),
         deviations=(
             "Residual blocks as S1 writes them (the original UNet++ has plain ones), added before the ReLU.",
@@ -334,12 +338,12 @@ unet_aspp = register(
             Reported("loss", "1.2175", "none", "LiTS17", "From the text, labels weighted."),
         ),
         equations=(
-            "x_ij = B([pool(x_(i−1)j), x_i0, …, x_i(j−1), up(x_(i+1)(j−1))]),  i ≥ 1, j ≥ 1",
-            "ASPP(x) = [R(x, 1), R(x, r₂), P(x)],  R dilated convolution, P mean of the slice",
+            "x_ij = block([pool(x_(i−1)j), x_i0, …, x_i(j−1), up(x_(i+1)(j−1))]),  i ≥ 1, j ≥ 1",
+            "ASPP(x) = H [H(x), R(x, r₂), H(P(x))],  H 1×1 convolution, R 3×3 with dilation, P mean of the slice",
         ),
         deviations=(
             "ASPP's branches are concatenated (figure and code), not added (formula).",
-            "One dilation rate, 2, although the text promises several.",
+            "One dilation rate, as the formula has it, although the text promises several; the 2 is our choice.",
             "ASPP stands before the classification; in the repository it follows it and ends in ReLU.",
             "Axial slices, window 50 ± 125 HU; its repository takes coronal middle slices without a window.",
             "The classroom preset has 16 to 256 maps instead of 64 to 1024.",
