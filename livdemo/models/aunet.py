@@ -13,8 +13,8 @@ M16 aunet_ds  the same, and the three coarser maps of the decoder also have to s
               logits are enlarged and scored too (deep supervision). Only the main head is used afterwards.
 
 What S4 leaves open, and what was chosen
-  gate       the additive gate of the paper, at the resolution of the skip. Oktay's own code computes it at
-             the coarser grid with a strided convolution and leaves the finest skip ungated; a popular
+  gate       the additive gate at the resolution of the skip. Oktay et al. compute it at the coarser grid, their
+             code with a strided convolution, and leaves the finest skip ungated; a popular
              re-implementation lets the map gate after it was enlarged, with more normalisation.
   weights    of the four losses (1, 1/2, 1/4, 1/8)/1.875, from fine to coarse.
   size       not stated: 256 pixels, same padding.
@@ -140,7 +140,7 @@ _PREPROCESSING: dict[Preset, Preprocessing] = {
 _JEONG = "191 donors, whole liver, 3D (Jeong et al. 2022)"
 NOT_S4 = "S4 prints it as its own; it is the ablation row of the paper that it cites."
 _DEVIATIONS = (
-    "The additive gate of Oktay et al. at the resolution of the skip, on all four skips.",
+    "The additive gate of Oktay et al. on all four skips, at the resolution of the skip instead of the coarser grid.",
     "Size and padding are not stated: 256 pixels, same padding, batch normalisation.",
     "The classroom preset has 16 to 256 maps instead of 64 to 1024.",
 )
