@@ -14,8 +14,8 @@ M16 aunet_ds  the same, and the three coarser maps of the decoder also have to s
 
 What S4 leaves open, and what was chosen
   gate       the additive gate at the resolution of the skip. Oktay et al. compute it at the coarser grid, their
-             code with a strided convolution, and leaves the finest skip ungated; a popular
-             re-implementation lets the map gate after it was enlarged, with more normalisation.
+             code with a strided convolution and none on the finest skip; a popular re-implementation lets the
+             map gate after it was enlarged, with more normalisation.
   weights    of the four losses (1, 1/2, 1/4, 1/8)/1.875, from fine to coarse.
   size       not stated: 256 pixels, same padding.
 The numbers that S4 prints are those of Jeong et al. 2022: whole livers of donors, in 3D, not tumours.
