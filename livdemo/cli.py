@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from livdemo.cases import Case, CaseFiles, find_case_files, list_cases, load_case, open_files
 from livdemo.checkpoints import Checkpoint, read_manifest
-from livdemo.comparison import Comparison, Progress, Result, compare, score_maps
+from livdemo.comparison import Comparison, Progress, Result, able, compare, score_maps
 from livdemo.errors import InputError
 from livdemo.metrics import CLASS_DEFINITIONS, DEFINITIONS
 from livdemo.models import list_models
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     comparing.add_argument("ct", metavar="CT", help="a .nii, .nii.gz, .nrrd, .mha, DICOM folder or .zip, or a case")
     comparing.add_argument("--reference", type=Path, help="label map: 0 background, 1 liver, 2 tumour")
     comparing.add_argument("--resample", action="store_true", help="let a reference on another grid be resampled")
-    comparing.add_argument("--models", default="all", help="names with commas, or all (the trained ones)")
+    comparing.add_argument("--models", default="all", help="names with commas, or all (trained, able to read it)")
     comparing.add_argument(
         "--inference",
         default="plain",
@@ -124,6 +124,12 @@ def _compare(asked: argparse.Namespace) -> None:
     case = _open(asked.ct, asked.reference, asked.resample)
     for warning in case.volume.warnings:
         print(f"Note: {warning}", file=sys.stderr)
+    if asked.models == "all":
+        checkpoints, left_out = able(case, checkpoints, inference)
+        if not checkpoints:
+            raise InputError(f"No trained model can read this case so. {left_out[0]}")
+        for reason in left_out:
+            print(f"Left out: {reason}", file=sys.stderr)
     if asked.out.exists() and not asked.out.is_dir():
         raise InputError(f"{asked.out} is a file; --out must name a folder.")
     results = []

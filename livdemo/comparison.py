@@ -28,7 +28,7 @@ from livdemo.metrics import (
     surface_distances,
 )
 from livdemo.metrics.lesions import LesionReport, lesion_ledger
-from livdemo.predictor import PLAIN, Assembly, Inference, Prediction, Predictor
+from livdemo.predictor import PLAIN, Assembly, Inference, Prediction, Predictor, why_not
 from livdemo.rescoring import Rule, relabel
 from livdemo.volume import Volume
 
@@ -113,6 +113,17 @@ def compare(
             seconds_left = (time.perf_counter() - began) / done * (total - done)
             yield Progress(checkpoint, finished.done, finished.total, seconds_left, assembly)
         yield score(case, assembly.finish())
+
+
+def able(
+    case: Case, checkpoints: Sequence[Checkpoint], inference: Inference = PLAIN
+) -> tuple[list[Checkpoint], list[str]]:
+    """Of models that nobody named one by one, those that can read the case so, and why the others cannot."""
+    reasons = {
+        checkpoint.model: why_not(checkpoint, inference, checkpoint.phases if case.load_phases else ())
+        for checkpoint in checkpoints
+    }
+    return [one for one in checkpoints if not reasons[one.model]], list(filter(None, reasons.values()))
 
 
 def score(case: Case, prediction: Prediction) -> Result:

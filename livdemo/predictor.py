@@ -8,7 +8,7 @@ prediction = predictor.predict(case.volume)
 
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -93,6 +93,20 @@ class Prediction:
     quantised: Quantised | None = None  # the same in bytes, for other rules without another run, if asked for
 
 
+def why_not(checkpoint: Checkpoint, inference: Inference, phases: Collection[str]) -> str:
+    """Why a network cannot be asked so of a case with these contrast phases, in a sentence; "" where it can."""
+    if len(inference.scales) > 1 and checkpoint.input_kind != "slice":
+        return f"{checkpoint.model} reads {checkpoint.input_kind} input: several scales are for slices."
+    if inference.liver and "tumour" not in checkpoint.labels:
+        return f"{checkpoint.model} knows no tumour, so it cannot be the second stage of a cascade."
+    missing = [name for name in checkpoint.phases if name not in phases]
+    if missing:
+        read = f"{len(checkpoint.phases)} contrast phases ({', '.join(checkpoint.phases)})"
+        lacking = f"this case lacks {', '.join(missing)}; open the phantom, which has them all."
+        return f"{checkpoint.title} reads {read} and {lacking}"
+    return ""
+
+
 def pick_device(asked: str = "auto") -> str:
     """ "cpu" or "cuda"; InputError when a GPU is asked for and there is none."""
     if asked == "auto":
@@ -116,10 +130,8 @@ class Predictor:
         liver_network: torch.nn.Module | None = None,
     ) -> None:
         """Load the checkpoint's file, or take `network`, a model that has none; the cascade's liver likewise."""
-        if len(inference.scales) > 1 and checkpoint.input_kind != "slice":
-            raise InputError(f"{checkpoint.model} reads {checkpoint.input_kind} input: several scales are for slices.")
-        if inference.liver and "tumour" not in checkpoint.labels:
-            raise InputError(f"{checkpoint.model} knows no tumour, so it cannot be the second stage of a cascade.")
+        if reason := why_not(checkpoint, inference, checkpoint.phases):
+            raise InputError(reason)
         self.checkpoint = checkpoint
         self.device = pick_device(device)
         self.inference = inference
@@ -188,12 +200,8 @@ class Predictor:
         names = self.checkpoint.phases
         if not names:
             return [volume.hu]
-        missing = [name for name in names if name not in (phases or {})]
-        if missing:
-            raise InputError(
-                f"{self.checkpoint.title} reads {len(names)} contrast phases ({', '.join(names)}) and this case lacks "
-                f"{', '.join(missing)}; open the phantom, which has them all."
-            )
+        if reason := why_not(self.checkpoint, PLAIN, phases or {}):
+            raise InputError(reason)
         assert phases is not None
         return [phases[name].hu for name in names]
 

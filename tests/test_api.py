@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from livdemo.cases import load_case
+from livdemo.checkpoints import read_manifest, write_manifest
 from livdemo.metrics import score_case
 from livdemo.ui.api import compare_by_program
 from livdemo.ui.app import build_app, launch_options
@@ -130,6 +132,18 @@ def test_a_file_of_the_server_cannot_be_named(client: Client) -> None:
     for sent in (secret, {"path": "/etc/passwd"}):
         with pytest.raises(AppError):
             client.predict(ct=sent, api_name="/compare")
+
+
+def test_of_all_the_models_one_that_cannot_read_the_case_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LIVDEMO_WEIGHTS", str(tmp_path / "weights"))
+    write_phantom_pair(tmp_path / "weights", ("unet64", "unet_liver"))
+    first, second = read_manifest()
+    write_manifest([first, replace(second, input_kind="phases", phases=("arterial", "late"))])
+    write_block(tmp_path)
+    *_, (figures, _) = compare_by_program(ct=str(tmp_path / "scan.nii.gz"))
+    assert [row["model"] for row in figures["provenance"]["models"]] == [first.model]
 
 
 def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
+from livdemo.checkpoints import read_manifest, write_manifest
 from livdemo.cli import main
 from livdemo.models import list_models
 from livdemo.report import FIRST_COLUMNS
@@ -140,6 +142,23 @@ def test_an_untrained_model_says_so_and_is_not_among_all(files: Path, capsys: py
     assert "untrained" in rows[0]["title"]
     assert main(["compare", str(files / "ct.nii.gz"), "--models", "all", "--out", str(files / "p")]) == 0
     assert not (files / "p" / "sfan.nii.gz").exists()
+
+
+def test_of_all_the_models_one_that_cannot_read_the_case_is_left_out(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = read_manifest()
+    write_manifest(
+        [row, replace(row, model="phased", title="Phased", input_kind="phases", phases=("arterial", "late"))]
+    )
+    assert main(["compare", str(files / "ct.nii.gz"), "--models", "all", "--out", str(files / "o")]) == 0
+    assert "Left out: Phased reads 2 contrast phases" in capsys.readouterr().err
+    rows = json.loads((files / "o" / "comparison.json").read_text())["provenance"]["models"]
+    assert [row["model"] for row in rows] == ["thresholds"]
+    write_manifest([replace(row, input_kind="phases", phases=("arterial", "late"))])
+    assert "No trained model can read this case so." in _refused(
+        capsys, "compare", files / "ct.nii.gz", "--out", files / "p"
+    )
 
 
 def test_a_cascade_without_its_first_stage(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

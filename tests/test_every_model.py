@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from livdemo.comparison import Progress, Result, compare
+from livdemo.comparison import Progress, Result, able, compare
 from livdemo.errors import InputError
 from livdemo.models import ModelSpec, list_models
 from livdemo.models.untrained import untrained
+from livdemo.predictor import named_inference
 from tests.made_up import block_case, make_volume
 
 
@@ -39,6 +40,18 @@ def test_a_model_of_phases_does_not_pretend_on_one_phase() -> None:
     checkpoint, network = _small(spec)
     with pytest.raises(InputError, match="contrast phases"):
         list(compare(block_case(), [checkpoint], "cpu", untrained={spec.name: network}))
+
+
+def test_of_all_models_those_that_can_read_the_case_are_asked() -> None:
+    rows = [_small(spec)[0] for spec in list_models()]
+    plain, reasons = able(block_case(), rows)
+    assert len(plain) == len(rows) - 1
+    assert [("4 contrast phases" in reason, "open the phantom" in reason) for reason in reasons] == [(True, True)]
+    everybody, none = able(replace(block_case(), load_phases=dict), rows)
+    assert (everybody, none) == (rows, [])
+    scaled, reasons = able(block_case(), rows, named_inference("multiscale"))
+    assert {row.input_kind for row in scaled} == {"slice"}
+    assert len(scaled) + len(reasons) == len(rows)
 
 
 def test_random_weights_are_the_same_every_time() -> None:

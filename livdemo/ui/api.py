@@ -16,7 +16,7 @@ import gradio as gr
 
 from livdemo.cases import Case
 from livdemo.checkpoints import read_manifest
-from livdemo.comparison import Comparison, Progress, Result, compare
+from livdemo.comparison import Comparison, Progress, Result, able, compare
 from livdemo.errors import InputError
 from livdemo.predictor import PLAIN, Inference, named_inference
 from livdemo.report import write_report
@@ -62,7 +62,8 @@ def compare_by_program(
     try:
         opened = _open(case, ct, reference)
         results = []
-        for event in _run(opened, _names(models), named_inference(inference), kept=ct is None and is_kept(case)):
+        asked = named_inference(inference)
+        for event in _run(opened, _names(models, opened, asked), asked, kept=ct is None and is_kept(case)):
             if isinstance(event, Result):
                 results.append(event)
             else:
@@ -88,9 +89,9 @@ def _open(case: str, ct: str | None, reference: str | None) -> Case:
     return open_case(case)
 
 
-def _names(models: str) -> list[str]:
+def _names(models: str, case: Case, inference: Inference) -> list[str]:
     if models.strip() == "all":
-        return [checkpoint.model for checkpoint in read_manifest()]
+        return [checkpoint.model for checkpoint in able(case, read_manifest(), inference)[0]]
     names = list(dict.fromkeys(filter(None, (part.strip() for part in models.split(",")))))
     if not names:
         raise InputError("No model was named: give names with commas, or all.")

@@ -14,7 +14,8 @@ import threading
 from collections.abc import Iterator
 
 from livdemo.cases import list_cases
-from livdemo.comparison import Result, compare
+from livdemo.checkpoints import read_manifest
+from livdemo.comparison import Result, able, compare
 from livdemo.errors import InputError
 from livdemo.ui.built_in import is_kept, keep_result, kept_result, open_case
 from livdemo.ui.choices import first_models, model_choices, ready_to_run
@@ -34,12 +35,12 @@ def prepare() -> Iterator[tuple[str, str]]:
     for models in (first, others):
         for case in tuple(cases):
             try:
-                open_case(case)
+                readable = {row.model for row in able(open_case(case), read_manifest())[0]}
             except InputError as error:
                 LOG.warning("%s is not prepared: %s", case, error)
                 cases.remove(case)
                 continue
-            for model in models:
+            for model in filter(readable.__contains__, models):
                 yield from _prepare(case, model)
 
 
