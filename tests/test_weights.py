@@ -12,7 +12,7 @@ from livdemo.models import get_model
 from livdemo.predictor import Predictor
 from livdemo.volume import read_label_map, read_volume
 from tests.conftest import REPOSITORY
-from train.export import MAX_BYTES, golden_logits
+from train.export import GOLDEN_TOLERANCE, MAX_BYTES, golden_logits
 
 WEIGHTS = REPOSITORY / "weights"
 SHIPPED = read_manifest(WEIGHTS)
@@ -25,7 +25,7 @@ def test_a_shipped_file(checkpoint: Checkpoint) -> None:
     preset = get_model(checkpoint.model).preprocessing[checkpoint.preset]
     assert checkpoint.preprocessing == replace(preset, size=checkpoint.preprocessing.size)
     golden = np.load(WEIGHTS / f"{checkpoint.model}.golden.npz")
-    assert golden_logits(checkpoint, golden["hu"]) == pytest.approx(golden["logits"], abs=1e-3)
+    assert golden_logits(checkpoint, golden["hu"]) == pytest.approx(golden["logits"], abs=GOLDEN_TOLERANCE)
     card = (WEIGHTS / f"{checkpoint.model}.md").read_text()
     assert checkpoint.sha256 in card
     assert checkpoint.weak in card
