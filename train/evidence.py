@@ -47,7 +47,8 @@ def weakness(labels: Sequence[str], model: Figures) -> str:
     label, phantoms = labels[-1], on_phantoms(model)
     known, whom = model[f"{label}_dice"], "phantoms" if phantoms else "patients"
     if phantoms:
-        start = "Learned from rendered phantoms alone and has never seen a real scan"
+        # Phantom 0, which the app shows, is one of train.planned.PHANTOM_SEEDS.
+        start = "Learned from rendered phantoms alone, the built-in one among them, and has never seen a real scan"
     elif label == "liver":
         start = "Knows the liver alone, no tumours"
     else:

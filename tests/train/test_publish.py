@@ -19,11 +19,13 @@ import torch
 from livdemo.checkpoints import Checkpoint, fetch, find_checkpoint, load_model, read_manifest, write_manifest
 from livdemo.cli import main as livdemo
 from livdemo.errors import InputError
+from livdemo.models import get_model
 from tests.conftest import HUB_PORT
 from tests.hub import READER, WRITER, Answer, LoopbackHub, Request
 from tests.made_up import block_case
 from tests.small_model import write_thresholds
 from train.__main__ import main as train
+from train.card import weakness
 from train.export import golden_logits
 from train.export import main as export
 from train.publish import main
@@ -379,3 +381,14 @@ def test_a_manifest_of_another_version_on_the_hub(
     hub.commit(REPO, {"manifest.json": b'{"checkpoints": [{"model": "x"}]}'})
     assert "not written by this version of livdemo" in _refused(capsys)
     assert list(hub.files[REPO, hub.heads[REPO]]) == ["manifest.json"]
+
+
+def test_who_learned_from_phantoms_says_which_and_how_well() -> None:
+    described = {"split": {"kind": "patient"}, "sources": ["phantom"]}
+    drawn = {"train": ["phantom 0", "phantom 1"], "validation": ["phantom 2"]}
+    told = weakness(get_model("clstm4d"), described | {"drawn_patients": drawn}, {"tumour_dice": 0.25})
+    assert "the built-in one among them" in told
+    assert told.endswith("Tumour Dice on 1 held-out phantoms was 0.25.")
+    drawn = {"train": ["phantom 1"], "validation": []}
+    told = weakness(get_model("clstm4d"), described | {"drawn_patients": drawn}, {})
+    assert told.endswith("alone and has never seen a real scan: its answers on one mean nothing.")
