@@ -32,7 +32,7 @@ TEXTS = """() => {
 # English, or the same in both languages, and why it may be.
 ALLOWED = {
     "a name": r"livdemo|.*U-?Net(\b|_).*|(SFAN|DTAN|C-LSTM|LT-Net)\b.*|DPC-Net|DeepLabv3|S\d( .*)?|STAPLE|CLAHE",
-    "a data set, and figures of it": r"(chaos|lowres|ircad\w*|lits\w*|msd\w*|P\d+)\b.*",
+    "a data set, and figures of it": r"(chaos|lowres|ircad\w*|lits\w*|msd\w*|P\d+|phantom \d+)\b.*",
     "a unit": r"[\d.,+−/ ×]*(HU|mm|mL|KB|MB|GB|W|L|CPU|bit)( .*)?",
     "a metric that has no other name": r"(Dice|IoU|HD|HD95|ASSD|NSD)( mm| \d.*)?( ↑| ↓)?",
     "the patient's sides": r"[RLAP]",
