@@ -2,13 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from livdemo import cases
 from livdemo.checkpoints import load_model
+from livdemo.phantom import make_phantom
 from livdemo.ui import built_in
 from tests.small_model import write_phantom_pair
+
+SMALL_PHANTOM = (24, 128, 128)  # (Z, Y, X): the networks' own size, so that all of them are done in a minute
+
+
+def shrink_phantom(patch: pytest.MonkeyPatch) -> None:
+    """Let the built-in phantom have few slices; to be followed by forget(), since it is read once."""
+    patch.setattr(cases, "make_phantom", partial(make_phantom, shape=SMALL_PHANTOM))
 
 
 def forget() -> None:

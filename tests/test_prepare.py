@@ -3,30 +3,27 @@
 import logging
 import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from livdemo import cases
 from livdemo.checkpoints import read_manifest, weights_folder
 from livdemo.comparison import compare
-from livdemo.phantom import make_phantom
 from livdemo.run_cache import runs_folder
+from livdemo.ui import compare as running
 from livdemo.ui import prepare as place
 from livdemo.ui.built_in import kept_result
 from livdemo.ui.prepare import prepare, preparing
-from tests.phantom_pair import forget, phantom_pair
+from tests.phantom_pair import SMALL_PHANTOM, forget, phantom_pair, shrink_phantom
 
-SMALL = (24, 128, 128)  # (Z, Y, X) of the phantom
 BOTH = {("phantom", "greys"), ("phantom", "tumourless")}
 
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two quick networks and an empty cache; a small phantom is the only case."""
-    monkeypatch.setattr(cases, "make_phantom", partial(make_phantom, shape=SMALL))
+    shrink_phantom(monkeypatch)
     phantom = [info for info in place.list_cases() if info.name == "phantom"]
     monkeypatch.setattr(place, "list_cases", lambda: phantom)
     with phantom_pair(tmp_path):
@@ -46,7 +43,7 @@ def test_every_trained_model_is_run_and_kept() -> None:
 def test_what_is_kept_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     list(prepare())
     forget()  # as if the server had been started anew
-    monkeypatch.setattr(place, "compare", None)  # whoever calls it fails
+    monkeypatch.setattr(running, "compare", None)  # whoever calls it fails
     assert set(prepare()) == BOTH
 
 
@@ -80,14 +77,14 @@ def test_the_end_of_the_server_ends_it_between_two_slices(monkeypatch: pytest.Mo
             begun.set()
             yield step
 
-    monkeypatch.setattr(place, "compare", counted)
+    monkeypatch.setattr(running, "compare", counted)
     with preparing():
         assert begun.wait(timeout=60)
         (thread,) = (one for one in threading.enumerate() if one.name == "prepare")
     assert not thread.is_alive()
     done = len(slices)
-    assert done < 2 * SMALL[0]
-    assert not list(runs_folder().glob("*")) or done > SMALL[0]
+    assert done < 2 * SMALL_PHANTOM[0]
+    assert not list(runs_folder().glob("*")) or done > SMALL_PHANTOM[0]
 
 
 def test_it_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

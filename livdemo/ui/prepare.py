@@ -15,17 +15,18 @@ from collections.abc import Iterator
 
 from livdemo.cases import list_cases
 from livdemo.checkpoints import read_manifest
-from livdemo.comparison import Result, able, compare
+from livdemo.comparison import able
 from livdemo.errors import InputError
-from livdemo.ui.built_in import is_kept, keep_result, kept_result, open_case
-from livdemo.ui.choices import first_models, model_choices, ready_to_run
+from livdemo.ui.built_in import is_kept, kept_result, open_case
+from livdemo.ui.choices import first_models, model_choices
+from livdemo.ui.compare import run_one
 
 LOG = logging.getLogger(__name__)
 _NICENESS = 10  # visitors' own runs come first
 
 
 def prepare() -> Iterator[tuple[str, str]]:
-    """(case, model) of each trained model on each built-in case; yields after every slice, so it can be closed.
+    """(case, model) of each trained model on each built-in case; yields while one runs, too, so it can be closed.
 
     A case or a network that cannot be read is told in the log: whoever asks for it will be told as well.
     """
@@ -45,15 +46,8 @@ def prepare() -> Iterator[tuple[str, str]]:
 
 
 def _prepare(case_name: str, model: str) -> Iterator[tuple[str, str]]:
-    if kept_result(case_name, model) is not None:
-        yield case_name, model
-        return
-    case = open_case(case_name)
     try:
-        checkpoint, _ = ready_to_run(model)
-        for step in compare(case, [checkpoint], quantised=True):
-            if isinstance(step, Result):
-                keep_result(case, step)
+        for _ in run_one(open_case(case_name), model, built_in=True):
             yield case_name, model
     except InputError as error:
         LOG.warning("%s on %s is not prepared: %s", model, case_name, error)

@@ -7,19 +7,16 @@ all of it stands together: as many panes, lines and rows as there are models, an
 import json
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import nibabel
 import pytest
 from playwright.sync_api import Page, expect
 
-from livdemo import cases
 from livdemo.agreement import per_slice
 from livdemo.cases import Case
 from livdemo.checkpoints import Checkpoint, read_manifest
 from livdemo.models import list_models
-from livdemo.phantom import make_phantom
 from livdemo.run_cache import read_run
 from livdemo.ui import built_in
 from livdemo.ui.app import build_app, launch_options
@@ -27,14 +24,13 @@ from livdemo.ui.choices import explains_of
 from livdemo.ui.wall import EXTRAS
 from tests.e2e.conftest import PATIENCE_MS
 from tests.e2e.steps import open_file, small_ct, type_number, unfold
-from tests.phantom_pair import forget
+from tests.phantom_pair import forget, shrink_phantom
 
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=PATIENCE_MS)
 RUN_MS, ALL_MS = 600_000, 180_000
 DESKTOP = {"width": 1440, "height": 900}
 VIEWER, STRIP = "#wall-viewer .lv", "#strip .ls"
-SMALL = (24, 128, 128)  # (Z, Y, X): the networks' own size, so that all of them are done in a minute
 LISTED = [spec.name for spec in list_models()]
 
 
@@ -43,7 +39,7 @@ def address(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory)
     """The whole page with the weights of the repository, a small phantom, and no run that was kept before."""
     with pytest.MonkeyPatch.context() as changed:
         changed.setenv("LIVDEMO_CACHE", str(tmp_path_factory.mktemp("all")))
-        changed.setattr(cases, "make_phantom", partial(make_phantom, shape=SMALL))
+        shrink_phantom(changed)
         forget()
         yield serve(build_app().queue(), **launch_options())
         forget()
@@ -122,6 +118,7 @@ def test_all_models_from_the_first_press_to_the_files(
         page.wait_for_timeout(100)  # a few drawn frames
         seen.add(page.locator(VIEWER).get_attribute("data-slice"))
     assert len(seen) >= 4
+    assert {"0", str(case.volume.shape[0] - 1)} <= seen  # Home and End
     assert page.locator(STRIP).get_attribute("data-slice") == page.locator(VIEWER).get_attribute("data-slice")
     page.locator(f"{VIEWER}").get_by_role("button", name="Errors").click()
     expect(page.locator(VIEWER)).to_have_attribute("data-overlay", "errors")
@@ -159,6 +156,7 @@ def test_all_models_from_the_first_press_to_the_files(
     offline.goto((tmp_path / "report.html").as_uri())
     for checkpoint in trained:
         expect(offline.locator("body")).to_contain_text(checkpoint.title)
+    assert offline.locator("svg.slice[role=img]").count() >= len(every)
 
 
 def test_the_next_visitor_unfolds_all_of_it(
