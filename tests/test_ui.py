@@ -60,11 +60,22 @@ def test_two_visitors_have_two_folders() -> None:
     close_session(other)
 
 
-def test_opening_a_case_deletes_the_files_of_the_last(session: Session) -> None:
-    (session.folder / "mask.nii.gz").write_bytes(b"x")
-    following = open_session(block_case(), session)
+def test_another_case_leaves_the_last_ones_folder_to_the_run_that_is_being_cancelled(
+    weights: Path, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that the old case's run has begun is written in peace; one case later its folder is gone."""
+    monkeypatch.setattr(app, "SECONDS_BETWEEN_PICTURES", 0)
+    run = app.run_model(session, 2, "thresholds")
+    next(run)
+    second = open_session(block_case(), session)
+    pictures = [update[1] for update in run]
+    assert any(isinstance(picture, dict) for picture in pictures)
+    third = open_session(block_case(), second)
     assert not session.folder.exists()
-    close_session(following)
+    assert second.folder.exists()
+    close_session(third)
+    assert not second.folder.exists()
+    assert not third.folder.exists()
 
 
 def test_a_run_shows_progress_and_ends_in_scores(weights: Path, session: Session) -> None:

@@ -166,9 +166,10 @@ STUDIES = (
         "painted tumours",
         "Do tumours that were painted into real livers help?",
         (
-            Variant("unet64", "none", plan={"painted": 0.0}),
-            Variant("unet64", "40 % of the items", plan={"painted": 0.4}),
+            Variant("transunet", "none", plan={"painted": 0.0}),
+            Variant("transunet", "40 % of the items", plan={"painted": 0.4}),
         ),
+        "The TransUNet because it learns fastest on a CPU.",
     ),
     Study(
         "liver-free slices",

@@ -168,7 +168,9 @@ ltnet_unet = register(
             "down to 1e-5 in the encoder. The rate is fastai's default; S2 does not state it.",
         ),
         reported=(
-            Reported("Dice", "0.9733", "fraction", "LiTS, slices of training patients", "Averaged how is not said."),
+            Reported(
+                "Dice", "0.9733", "fraction", "LiTS, slices of training patients", "S2 does not say how it is averaged."
+            ),
             Reported(
                 "IoU",
                 "0.9705",

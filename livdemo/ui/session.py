@@ -26,6 +26,7 @@ class Session:
     built_in: bool = False  # a case of the catalogue, whose runs may be kept for the next visitor
     first_slice: int | None = None  # where viewers open the case; None: where its liver is largest
     first_window: Window = NAMED_WINDOWS["abdomen"]
+    left_behind: Path | None = None  # the folder of the case before, into which a cancelled run may still write
 
     def with_result(self, result: Result) -> "Session":
         """The same case, now with a result of the steps."""
@@ -48,12 +49,24 @@ class Session:
 
 
 def open_session(case: Case, previous: Session | None, built_in: bool = False) -> Session:
-    """Open a case in a fresh folder; the previous case's files are deleted."""
-    close_session(previous)
-    return Session(Path(tempfile.mkdtemp(prefix="livdemo-")), case, built_in=built_in)
+    """Open a case in a fresh folder; the previous case's folder stays until the next one is opened.
+
+    Whatever was at work on the previous case is cancelled, but may be in the middle of a picture: deleting its folder
+    at once would make it fail, and the page would show the failure on the case that is open now.
+    """
+    if previous is not None and previous.left_behind is not None:
+        _delete(previous.left_behind)
+    left_behind = None if previous is None else previous.folder
+    return Session(Path(tempfile.mkdtemp(prefix="livdemo-")), case, built_in=built_in, left_behind=left_behind)
 
 
 def close_session(session: Session | None) -> None:
     """Delete the visitor's files; also called by gradio some time after the tab was closed."""
     if session is not None:
-        shutil.rmtree(session.folder, ignore_errors=True)
+        _delete(session.folder)
+        if session.left_behind is not None:
+            _delete(session.left_behind)
+
+
+def _delete(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
