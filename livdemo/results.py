@@ -129,15 +129,26 @@ def made_with(one: Figures, same_plan: bool) -> list[str]:
     return lines
 
 
-def is_fair(protocol: Figures) -> bool:
-    """The fair protocol gives all models the same plan; the other gives each that of its paper."""
-    return str(protocol["series"]).startswith("fair")
+PROTOCOL_TITLES = {  # in the order of the page
+    "fair": "The fair table: the same for all",
+    "second": "The second course: all go on from the fair table's networks",
+    "recipe": "Each as its paper trained it",
+}
+
+
+def protocol_of(series: str) -> str:
+    """The protocol that a series of runs belongs to, a key of PROTOCOL_TITLES."""
+    return series.split(",")[0].split()[0]
+
+
+def same_for_all(protocol: Figures) -> bool:
+    """Whether all models had the same plan; by recipe each has that of its paper."""
+    return protocol_of(protocol["series"]) != "recipe"
 
 
 def protocol_title(protocol: Figures) -> str:
     """Heading of a table of models."""
-    title = "The fair table: the same for all" if is_fair(protocol) else "Each as its paper trained it"
-    return f"{title} ({protocol['series']})"
+    return f"{PROTOCOL_TITLES[protocol_of(protocol['series'])]} ({protocol['series']})"
 
 
 def on_phantoms(model: Figures) -> bool:

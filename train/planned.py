@@ -1,6 +1,7 @@
 """From a protocol to its runs: every model or variant, every fold, as train.run.Run with a folder of its own.
 
     fair       all models: the house plan, the same patients, folds, budget and input size
+    second     all models: on from the networks of `fair`, each from its own fold's, by the second course of the plan
     recipe     all models: each as its paper trained it, shortened to a classroom machine's reach unless `full`
     ablations  train/ablations.py
 
@@ -23,16 +24,16 @@ from livdemo.predictor import Inference
 from train.ablations import STUDIES, Data, Study, Variant
 from train.cache import Slices, cached_slices
 from train.liver_free import liver_free_scans
-from train.plan import HOUSE, Plan
+from train.plan import HOUSE, SECOND_COURSE, Plan
 from train.polyps import polyp_variant
-from train.run import Run
+from train.run import Run, without_versions
 from train.scans import EIGHT_BIT, Scan
 from train.sources import find_scans, phantom_scans
 from train.sources.phantom import PHANTOM_SHAPE
 from train.split import Split, check_split, folds, hold_out, split_by_patient, split_by_slice
 
-Protocol = Literal["fair", "recipe", "ablations"]
-PROTOCOLS: tuple[Protocol, ...] = ("fair", "recipe", "ablations")
+Protocol = Literal["fair", "second", "recipe", "ablations"]
+PROTOCOLS: tuple[Protocol, ...] = ("fair", "second", "recipe", "ablations")
 
 FOLDS = {3: ("A,E", "B,F", "C,D"), 6: tuple("ABCDEF")}  # the patients of ct_liver_tumour
 EVERYBODY = "all"  # the fold in which nobody is held out: what ships
@@ -57,6 +58,7 @@ class Settings:
     seed: int = 0
     preset: Preset = "classroom"
     house: Plan = HOUSE
+    second_course: Plan = SECOND_COURSE
     full: bool = False  # the recipes unshortened
     bf16: bool = False
     liver_free: bool = False  # phantom slices of chest and pelvis in training
@@ -99,6 +101,7 @@ class Planned:
     run: Run
     scans: tuple[Scan, ...]
     first_stage: "Planned | None" = None  # of a cascade: the coarse liver of the same fold
+    begins_with: "Planned | None" = None  # of a second course: the first one, of the same fold
 
     @property
     def inference(self) -> Inference:
@@ -116,7 +119,9 @@ class Planned:
     @cached_property
     def described(self) -> dict[str, Any]:
         """run.json without the versions: what an adopted folder has to be equal to."""
-        return {key: value for key, value in self.run.describe().items() if key != "versions"}
+        first = self.begins_with
+        told = without_versions(replace(self.run, start=None).describe())
+        return {**told, "start": None if first is None else first.described}
 
     @cached_property
     def key(self) -> str:
@@ -140,13 +145,14 @@ class Planned:
 
     def in_folder(self, folder: Path) -> "Planned":
         """The same run in another folder."""
-        return replace(self, run=replace(self.run, out=folder))
+        start = None if self.begins_with is None else self.begins_with.run.out
+        return replace(self, run=replace(self.run, out=folder, start=start))
 
     def placed(self, folders: Mapping[str, str]) -> "Planned":
         """With the folders of runs that were made elsewhere, by key."""
-        liver = None if self.first_stage is None else self.first_stage.placed(folders)
-        here = self.in_folder(Path(folders[self.key])) if self.key in folders else self
-        return replace(here, first_stage=liver)
+        liver, first = (None if one is None else one.placed(folders) for one in (self.first_stage, self.begins_with))
+        here = replace(self, first_stage=liver, begins_with=first)
+        return here.in_folder(Path(folders.get(self.key, self.run.out)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +210,10 @@ def _planned(study: str, variant: Variant, fold: str, split: Split, material: Ma
     plan = _plan(variant, spec, settings)
     run = Run(spec, settings.preset, plan, material.slices, split, settings.seed, settings.out)
     liver = _planned(study, Variant("unet_liver"), fold, split, material, settings) if variant.cascade else None
-    one = Planned(settings.series, settings.command(study), study, variant, fold, run, material.scans, liver)
+    first = None
+    if settings.protocol == "second":
+        first = _planned(study, variant, fold, split, material, replace(settings, protocol="fair"))
+    one = Planned(settings.series, settings.command(study), study, variant, fold, run, material.scans, liver, first)
     return one.in_folder(settings.out / f"{spec.name}-{one.key}")
 
 
@@ -250,7 +259,8 @@ def _spec(variant: Variant, settings: Settings) -> ModelSpec:
 
 
 def _plan(variant: Variant, spec: ModelSpec, settings: Settings) -> Plan:
-    plan = settings.house.in_items(spec.slices_an_item(settings.preset))
+    house = settings.second_course if settings.protocol == "second" else settings.house
+    plan = house.in_items(spec.slices_an_item(settings.preset))
     if settings.protocol == "recipe":
         recipe: Plan = importlib.import_module(f"train.{variant.model}").PAPER
         plan = recipe if settings.full else recipe.fast()

@@ -1,6 +1,7 @@
 """python -m train.reproduce --data DIR: every model of the table, trained and scored by one protocol.
 
 python -m train.reproduce --data DIR                              all models alike: three folds by patient, 128 pixels
+python -m train.reproduce --data DIR --protocol second            on from there, for twenty epochs more
 python -m train.reproduce --data DIR --protocol recipe            each as its paper trained it
 python -m train.reproduce --data DIR --protocol ablations         one thing changed at a time
 python -m train.reproduce --data DIR --folds 6 --size 256         in full, where there is a GPU
@@ -30,9 +31,9 @@ from livdemo.predictor import Inference, Predictor, pick_device
 from livdemo.results import figure
 from train.fold_scores import fold_network, held_out_scans, per_patient, score_unseen, score_volumes
 from train.loop import Training, train
-from train.plan import HOUSE
+from train.plan import HOUSE, SECOND_COURSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
-from train.run import History, commit, read_described, read_history
+from train.run import History, commit, read_described, read_history, without_versions
 from train.run_log import Row, append_row, latest, read_rows, who
 
 RUNS = Path("results") / "runs.jsonl"
@@ -85,6 +86,7 @@ def _settings(asked: argparse.Namespace) -> Settings:
         folds=asked_folds(asked.folds),
         size=asked.size,
         house=HOUSE,
+        second_course=SECOND_COURSE,
         preset=asked.preset,
         full=asked.full,
         bf16=asked.bf16,
@@ -212,6 +214,8 @@ def _work(queue: Sequence[tuple[float, Planned]], asked: argparse.Namespace, dev
 
 def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False) -> Row:
     """Train the run to its end (or what is left of it), score it, and give its row. InputError as both do."""
+    if one.begins_with is not None:
+        train(one.begins_with.run, resume=True)
     train(one.run, resume=True)
     history = read_history(one.run.out)
     checkpoint, network = fold_network(one.run, one.variant.largest_component)
@@ -278,7 +282,7 @@ def _adopt(planned: Sequence[Planned], folders: Sequence[Path], out: Path) -> No
     """Note that these folders hold runs of the plan; InputError where one does not, or is not finished."""
     noted = adopted_folders(out)
     for folder in folders:
-        there = {key: value for key, value in read_described(folder).items() if key != "versions"}
+        there = without_versions(read_described(folder))
         one = _same(planned, there, folder)
         epochs, wanted = len(read_history(folder)), one.run.plan.epochs
         if epochs < wanted and one.run.plan.stop_after is None:

@@ -17,6 +17,7 @@ from livdemo.checkpoints import weights_folder
 from livdemo.errors import InputError
 from livdemo.metrics.statistics import bootstrap_mean, compare_models
 from livdemo.models import ModelSpec, get_model, list_models
+from livdemo.results import PROTOCOL_TITLES, protocol_of
 from train.ablations import STUDIES, Study
 from train.evidence import refresh
 from train.plan import items_of
@@ -75,7 +76,8 @@ def tables(rows: Sequence[Row]) -> dict[str, Any]:
     """
     kept = latest(list(rows))
     whole = [row for row in kept if not row["study"]]
-    series = sorted({row["series"] for row in whole}, key=lambda name: (not name.startswith("fair"), name))
+    order = list(PROTOCOL_TITLES)
+    series = sorted({row["series"] for row in whole}, key=lambda name: (order.index(protocol_of(name)), name))
     ablations = sorted({row["series"] for row in kept if row["study"]}) or [""]
     results = {
         "format": 1,

@@ -9,7 +9,6 @@ from livdemo.results import (
     figure,
     find_model,
     found_of,
-    is_fair,
     made_with,
     missed_in,
     on_phantoms,
@@ -18,6 +17,7 @@ from livdemo.results import (
     pooled,
     protocol_title,
     rankings,
+    same_for_all,
     study_command,
     trained_on,
     unseen_livers,
@@ -56,13 +56,13 @@ def _protocols(results: Figures) -> list[str]:
         return ["## The fair table", "No run has finished yet.", _main_table([], reported)]
     parts: list[str] = []
     for one in results["protocols"]:
-        fair = is_fair(one)
-        parts += [f"## {protocol_title(one)}", _how(one, fair), _main_table(one["models"], reported)]
+        same_plan = same_for_all(one)
+        parts += [f"## {protocol_title(one)}", _how(one, same_plan), _main_table(one["models"], reported)]
         parts += ["\n".join(f"- {line}" for line in rankings(one["pairs"]))]
         parts += ["### Tumours, lesion by lesion", _lesion_table(one["models"])]
         parts += ["### Patient by patient: Dice of liver / tumour", *_patient_tables(one["models"])]
         parts += _unseen_section(one["models"])
-        if not fair:
+        if not same_plan:
             parts += ["### What each was given", _recipe_table(one["models"])]
     return parts
 

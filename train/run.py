@@ -102,10 +102,17 @@ def begin(run: Run) -> None:
         _replace(run.out / "run.json", json.dumps(run.describe(), indent=2) + "\n")
 
 
+def without_versions(described: dict[str, Any]) -> dict[str, Any]:
+    """What decides the weights: run.json, and that of the run it began with, less the versions of the code."""
+    start = described.get("start")
+    kept = {key: value for key, value in described.items() if key != "versions"}
+    return {**kept, "start": without_versions(start) if start else None}
+
+
 def check_same(run: Run) -> None:
     """InputError when the folder holds a run that was asked for differently."""
-    asked, there = run.describe(), read_described(run.out)
-    different = [key for key in asked if key != "versions" and asked[key] != there.get(key)]
+    asked, there = without_versions(run.describe()), without_versions(read_described(run.out))
+    different = [key for key in asked if asked[key] != there.get(key)]
     if different:
         raise InputError(f"{run.out} holds another run: {', '.join(different)} differ. Name another --out.")
 

@@ -14,13 +14,13 @@ from livdemo.results import (
     CASE_NOTES,
     NOT_RUN,
     Figures,
-    is_fair,
     made_with,
     on_phantoms,
     protocol_title,
     rankings,
     read_results,
     results_path,
+    same_for_all,
     study_command,
 )
 from livdemo.ui.dots import Line, dot_chart
@@ -100,12 +100,12 @@ def _protocol(protocol: Figures, reported: list[Figures], titles: dict[str, str]
         _rankings(protocol),
         dot_chart(lines, f"Dice of every model, {protocol['series']}"),
         main_table(models, reported),
-        how_made(protocol, same_plan=is_fair(protocol)),
+        how_made(protocol, same_plan=same_for_all(protocol)),
         _fold("Tumours, lesion by lesion", lesion_table(models, titles)),
         _fold("Patient by patient", patient_tables(models, titles)),
         _fold("Unseen volumes", notes + unseen_table(models, titles)),
     ]
-    if not is_fair(protocol):
+    if not same_for_all(protocol):
         parts.append(_fold("What each was given", recipe_table(models, titles)))
     return "".join(parts)
 

@@ -104,6 +104,30 @@ def test_a_row_for_every_run_and_none_twice(call: Call, tmp_path: Path, capsys: 
     assert (tmp_path / "runs.jsonl").read_bytes() == before
 
 
+def test_a_second_course_goes_on_from_the_first_ones_network(
+    call: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first course is trained where it is missing and found where it is there, and its fold is the same."""
+    monkeypatch.setattr("train.reproduce.SECOND_COURSE", replace(PLAN, epochs=1, union_share=0.65))
+    asked = ("--protocol", "second", "--models", "unet64", "--folds", "A")
+    begun_with: list[Path | None] = []
+    begin = Training.begin
+    monkeypatch.setattr(Training, "begin", lambda self: (begun_with.append(self.run.start), begin(self))[1])
+    assert call(*asked) == 0
+    (row,) = read_rows(tmp_path / "runs.jsonl")
+    assert (row["series"], row["fold"], row["budget"]["epochs"]) == ("second, classroom, 32 pixels", "A", 1)
+    (fair,) = plan_runs(replace(_settings(data, tmp_path), folds=("A",)))[0]
+    assert begun_with == [None, fair.run.out], "the first course from nothing, the second from the first"
+    second = json.loads((tmp_path / "out" / f"unet64-{row['key']}" / "run.json").read_text())
+    assert second["start"]["split"] == second["split"]
+    assert second["start"]["plan"]["epochs"] == 2
+
+    assert call("--models", "unet64", "--folds", "A") == 0, "the fair table's row, from the same network"
+    assert call(*asked) == 0, "nothing is left to do"
+    assert len(begun_with) == 2
+    assert [one["series"] for one in read_rows(tmp_path / "runs.jsonl")] == [row["series"], fair.series]
+
+
 def test_a_killed_plan_goes_on(data: Path, tmp_path: Path) -> None:
     """kill -9 in the second run, after its first epoch; the same command does what is missing and no more."""
     stub = "import sys; sys.path.insert(0, '.'); import train.planned, train.reproduce; "
@@ -268,11 +292,11 @@ def test_what_decides_the_weights_decides_the_folder(
     """Variants that change nothing share a run, also with the fair table; every other has its own."""
     fair = _settings(data, tmp_path)
     monkeypatch.setattr("train.planned.LIVER_FREE_SEEDS", range(1))
-    names = ("loss", "equalisation", "painted tumours", "liver-free slices")
+    names = ("loss", "equalisation", "batch size", "liver-free slices")
     planned, _ = plan_runs(replace(fair, protocol="ablations", studies=names, folds=("A",)))
     keys = {(one.study, one.variant.name): one.key for one in planned}
     base = plan_runs(replace(fair, folds=("A",)))[0][0].key
-    same = [keys["loss", "house"], keys["equalisation", "none"], keys["painted tumours", "none"]]
+    same = [keys["loss", "house"], keys["equalisation", "none"], keys["batch size", "8 items"]]
     assert {*same, keys["liver-free slices", "without"]} == {base}
     others = [key for key in keys.values() if key != base]
     assert len(others) == len(set(others)) == 5 + 2 + 1 + 1
