@@ -104,7 +104,7 @@ HOUSE = Plan(
     pretext_slices=4096,
 )
 
-# On from the house plan's networks (Run.start). More of the patients of whom the liver alone is drawn, since the study of
-# the liver-only share found livers of strangers better for it and tumours no worse; and some painted tumours: in theirs
-# four of four patients' tumours came out better or as well, but with twice the false alarms, so half of its dose.
+# On from the house plan's networks (Run.start). More of the patients of whom the liver alone is drawn: the study of
+# the liver-only share found livers of strangers better for it, and tumours no worse. Some painted tumours: in their
+# study the tumours of four patients came out better or as well, but with twice the false alarms, so half of its dose.
 SECOND_COURSE = replace(HOUSE, epochs=20, learning_rate=1e-3, union_share=0.65, painted=0.2, pretext_slices=0)
