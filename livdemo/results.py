@@ -102,6 +102,7 @@ def plan_in_words(plan: Figures) -> str:
         f"{plan['optimiser']} {plan['learning_rate']:g} ({plan['schedule']})",
         f"loss {plan['loss']}",
         f"augmentation {plan['augmentation']}",
+        f"liver masks alone in {plan['union_share']:.0%} of the items" if plan["union_share"] else "",
         f"tumours painted into {plan['painted']:.0%} of the items" if plan["painted"] else "",
         "bf16" if plan["bf16"] else "",
     ]

@@ -157,6 +157,8 @@ def _plan(plan: dict[str, Any]) -> str:
         f"{plan['optimiser']} at {plan['learning_rate']:g} ({plan['schedule']})",
         f"loss `{plan['loss']}`",
         f"augmentation `{plan['augmentation']}`",
+        f"{plan['union_share']:.0%} of the items from volumes with liver masks alone" if plan["union_share"] else "",
+        f"synthetic tumours painted into {plan['painted']:.0%} of the CT items" if plan["painted"] else "",
         "exponential average of the weights" if plan["average"] else "",
         "the epoch of least validation loss was kept" if plan["keep"] == "best" else "the last epoch was taken",
     ]
