@@ -138,18 +138,20 @@ PROTOCOL_TITLES = {  # in the order of the page
 
 
 def protocol_of(series: str) -> str:
-    """The protocol that a series of runs belongs to, a key of PROTOCOL_TITLES."""
-    return series.split(",")[0].split()[0]
+    """The protocol that a series of runs belongs to: a key of PROTOCOL_TITLES if train.reproduce made it."""
+    return series.split(",")[0].split(" ")[0]
 
 
 def same_for_all(protocol: Figures) -> bool:
     """Whether all models had the same plan; by recipe each has that of its paper."""
-    return protocol_of(protocol["series"]) != "recipe"
+    return protocol_of(protocol["series"]) in ("fair", "second")
 
 
 def protocol_title(protocol: Figures) -> str:
     """Heading of a table of models."""
-    return f"{PROTOCOL_TITLES[protocol_of(protocol['series'])]} ({protocol['series']})"
+    series = protocol["series"]
+    title = PROTOCOL_TITLES.get(protocol_of(series))
+    return f"{title} ({series})" if title else str(series)
 
 
 def on_phantoms(model: Figures) -> bool:

@@ -1,14 +1,16 @@
 """python -m train.ship: the networks that train.reproduce trained on everybody become the weights that livdemo ships.
 
-For each model whose fold `all` of the fair protocol is in the log: file, golden block, card and manifest row, as
-train.export writes them, with the figures that the log has for them. Safe to repeat.
+For each model whose fold `all` is in the log, of the second course where it took one, else of the fair table: file,
+golden block, card and manifest row, as train.export writes them, with the figures that the log has for them. Safe to
+repeat. Weights that train.export brought from another run are replaced only where --models names them.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from livdemo.checkpoints import Checkpoint, find_checkpoint, weights_folder
+from livdemo.checkpoints import Checkpoint, find_checkpoint, read_manifest, weights_folder
 from livdemo.errors import InputError
 from livdemo.models import get_model
 from train.evidence import refresh
@@ -17,7 +19,7 @@ from train.reproduce import RUNS, adopted_folders
 from train.results import EVERYBODY, tables
 from train.run_log import Row, latest, read_rows
 
-SERIES = "fair, classroom, 128 pixels"
+SERIES = ("second, classroom, 128 pixels", "fair, classroom, 128 pixels")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--log", type=Path, default=RUNS, help="the log of train.reproduce")
     parser.add_argument("--out", type=Path, default=Path("runs/reproduce"), help="where its run folders lie")
-    parser.add_argument("--series", default=SERIES, help="which table of RESULTS.md the weights are taken from")
+    parser.add_argument(
+        "--series", nargs="+", default=SERIES, help="tables of RESULTS.md; a model's weights are of the first it is in"
+    )
     parser.add_argument("--models", help="names with commas (default: all that are there)")
     asked = parser.parse_args(arguments)
     try:
@@ -42,13 +46,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def ship(log: Path, out: Path, series: str, names: set[str]) -> list[Checkpoint]:
+def ship(log: Path, out: Path, series: Sequence[str], names: set[str]) -> list[Checkpoint]:
     """Export every chosen model's fold `all`, then bring cards and manifest to what the log says.
+
+    series: the first of them in which a model has that fold is taken. names: empty for all but those whose weights
+    are of no run of the log.
 
     InputError when a chosen model has no such run, or its folder is gone.
     """
     rows = read_rows(log)
-    there = {row["model"]: row for row in latest(rows) if _ships(row, series)}
+    there = {row["model"]: row for one in reversed(series) for row in latest(rows) if _ships(row, one)}
+    names = names or there.keys() - _by_hand()
     if missing := sorted(names - there.keys()):
         raise InputError(
             f"{missing[0]} has no fold `{EVERYBODY}` in {log}; run "
@@ -57,11 +65,16 @@ def ship(log: Path, out: Path, series: str, names: set[str]) -> list[Checkpoint]
     folders = adopted_folders(out)
     shipped = []
     for model, row in there.items():
-        if not names or model in names:
+        if model in names:
             folder = Path(folders.get(row["key"], out / f"{model}-{row['key']}"))
             shipped.append(export(get_model(model), folder, row["key"]).model)
     refresh(tables(rows), weights_folder())
     return [find_checkpoint(model) for model in shipped]
+
+
+def _by_hand() -> set[str]:
+    """Models whose weights are there already and are of no run of train.reproduce."""
+    return {row.model for row in read_manifest() if not row.run}
 
 
 def _ships(row: Row, series: str) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -10,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from livdemo.checkpoints import find_checkpoint
+from livdemo.checkpoints import find_checkpoint, read_manifest
 from tests.train.slice_folder import write_slices
 from tests.train.test_reproduce import PLAN, tiny
 from train.evidence import refresh
-from train.export import _same_network, _scripted
+from train.export import _same_network, _scripted, export
 from train.reproduce import main as reproduce
 from train.results import tables
-from train.run_log import Row, read_rows
+from train.run_log import Row, append_row, read_rows
 from train.ship import main as ship
 
 SERIES = "fair, classroom, 32 pixels"
@@ -183,3 +184,30 @@ def test_figures_of_another_run_reach_nobody(shipping: list[str], trained: Path,
 def test_a_model_without_the_fold_is_named(shipping: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert ship([*shipping, "--models", "sfan"]) == 2
     assert "sfan has no fold `all`" in capsys.readouterr().err
+
+
+def test_weights_of_another_run_are_replaced_only_by_name(
+    shipping: list[str], trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network that train.export brought from elsewhere is not lost to a command that names nobody."""
+    held_out = next(row for row in read_rows(trained / "runs.jsonl") if row["fold"] == "A")
+    export(tiny("unet64"), trained / "out" / f"unet64-{held_out['key']}")
+    before = find_checkpoint("unet64")
+    assert ship(shipping) == 0
+    assert "1 models are in" in capsys.readouterr().out
+    assert find_checkpoint("unet64") == before
+    assert ship([*shipping, "--models", "unet64"]) == 0
+    assert find_checkpoint("unet64").sha256 != before.sha256
+
+
+def test_the_second_course_ships_where_there_is_one(shipping: list[str], trained: Path, tmp_path: Path) -> None:
+    """Of the tables that are asked for, a model's weights are of the first that it is in."""
+    rows = read_rows(trained / "runs.jsonl")
+    first, liver = (next(r for r in rows if (r["model"], r["fold"]) == (m, "all")) for m in ("unet64", "unet_liver"))
+    second = {**first, "series": SERIES.replace("fair", "second"), "key": "second"}
+    shutil.copytree(trained / "out", tmp_path / "out")
+    shutil.copytree(trained / "out" / f"unet64-{first['key']}", tmp_path / "out" / "unet64-second")
+    for row in [*rows, second]:
+        append_row(tmp_path / "runs.jsonl", row)
+    assert ship([*_there(tmp_path), "--series", second["series"], SERIES]) == 0
+    assert {row.model: row.run for row in read_manifest()} == {"unet64": "second", "unet_liver": liver["key"]}
