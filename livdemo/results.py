@@ -214,7 +214,8 @@ def rankings(pairs: Mapping[str, Figures]) -> list[str]:
     for name, found in pairs.items():
         label = name.partition("_")[0]
         if not found["pairs"]:
-            lines.append(f"{label}: no two models have been scored on the same patients, so nothing is compared.")
+            whom = f"all {found['patients']} patients" if found["patients"] else "any patient"
+            lines.append(f"{label}: no two models have been scored on {whom}, so nothing is compared.")
             continue
         if found["patients"] < MIN_CASES:
             lines.append(f"{label}: {found['patients']} patients so far, and no test is made below {MIN_CASES}.")
