@@ -54,9 +54,10 @@ def open_session(case: Case, previous: Session | None, built_in: bool = False) -
     Whatever was at work on the previous case is cancelled, but may be in the middle of a picture: deleting its folder
     at once would make it fail, and the page would show the failure on the case that is open now.
     """
-    if previous is not None and previous.left_behind is not None:
+    left_behind = None
+    if previous is not None:
         _delete(previous.left_behind)
-    left_behind = None if previous is None else previous.folder
+        left_behind = previous.folder
     return Session(Path(tempfile.mkdtemp(prefix="livdemo-")), case, built_in=built_in, left_behind=left_behind)
 
 
@@ -64,9 +65,9 @@ def close_session(session: Session | None) -> None:
     """Delete the visitor's files; also called by gradio some time after the tab was closed."""
     if session is not None:
         _delete(session.folder)
-        if session.left_behind is not None:
-            _delete(session.left_behind)
+        _delete(session.left_behind)
 
 
-def _delete(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def _delete(folder: Path | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
