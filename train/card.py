@@ -5,7 +5,7 @@ from typing import Any
 from livdemo.checkpoints import Checkpoint
 from livdemo.models import ModelSpec
 from livdemo.predictor import decision_rule
-from train.evidence import NOT_YET, marked
+from train.evidence import NOT_YET, learned_from_phantoms, marked
 
 Described = dict[str, Any]  # run.json
 History = list[dict[str, float]]
@@ -78,11 +78,8 @@ def weakness(spec: ModelSpec, described: Described, validation: dict[str, float]
 
 
 def _weakness_of_phantoms(train: list[str], held_out: list[str], validation: dict[str, float]) -> str:
-    """As weakness(); the app's own phantom is the one of seed 0, and whoever learned from it is flattered there."""
-    shown = ", the built-in one among them," if "phantom 0" in train else ""
-    start = (
-        f"Learned from rendered phantoms alone{shown} and has never seen a real scan: its answers on one mean nothing."
-    )
+    """As weakness(); whoever learned from the app's own phantom is flattered there."""
+    start = f"{learned_from_phantoms('phantom 0' in train)}: its answers on one mean nothing."
     tumour = validation.get("tumour_dice")
     return start if tumour is None else f"{start} Tumour Dice on {len(held_out)} held-out phantoms was {tumour:.2f}."
 
@@ -135,7 +132,7 @@ def _training(spec: ModelSpec, checkpoint: Checkpoint, described: Described, his
         f"Held out: {', '.join(split['validation']) or 'nobody'}. "
         f"On neither side, since they may be patients of both: {', '.join(split['left_out']) or 'none'}.",
         "",
-        f"{_plan(described['plan'])}; {len(history)} epochs ran, {minutes:.0f} minutes, seed {checkpoint.seed}, "
+        f"{_plan(described)}; {len(history)} epochs ran, {minutes:.0f} minutes, seed {checkpoint.seed}, "
         f"torch {described['versions']['torch']}, commit `{checkpoint.commit[:12]}`.{_start(described)}",
         *([described["plan"]["shortened"]] if described["plan"]["shortened"] else []),
         f"The paper's recipe: {recipe.loss}; {recipe.optimiser}, learning rate {recipe.learning_rate or 'not stated'}, "
@@ -147,8 +144,10 @@ def _training(spec: ModelSpec, checkpoint: Checkpoint, described: Described, his
     ]
 
 
-def _plan(plan: dict[str, Any]) -> str:
-    """The plan that was followed, in words."""
+def _plan(described: Described) -> str:
+    """The plan that was followed, in words. A share of two kinds of masks is told where there are two."""
+    plan, drawn, patients = described["plan"], described["drawn_patients"]["train"], described["split"]["train"]
+    union_share = plan["union_share"] if 0 < len(drawn) < len(patients) else None
     whose = "The paper's recipe as train/ has it" if plan["recipe"] == "paper" else "The house protocol"
     views = "every training slice" if plan["slices_per_epoch"] is None else f"{plan['slices_per_epoch']} random views"
     words = [
@@ -157,7 +156,7 @@ def _plan(plan: dict[str, Any]) -> str:
         f"{plan['optimiser']} at {plan['learning_rate']:g} ({plan['schedule']})",
         f"loss `{plan['loss']}`",
         f"augmentation `{plan['augmentation']}`",
-        f"{plan['union_share']:.0%} of the items from volumes with liver masks alone" if plan["union_share"] else "",
+        f"{union_share:.0%} of the items from volumes with liver masks alone" if union_share else "",
         f"synthetic tumours painted into {plan['painted']:.0%} of the CT items" if plan["painted"] else "",
         "exponential average of the weights" if plan["average"] else "",
         "the epoch of least validation loss was kept" if plan["keep"] == "best" else "the last epoch was taken",

@@ -47,8 +47,7 @@ def weakness(labels: Sequence[str], model: Figures) -> str:
     label, phantoms = labels[-1], on_phantoms(model)
     known, whom = model[f"{label}_dice"], "phantoms" if phantoms else "patients"
     if phantoms:
-        # Phantom 0, which the app shows, is one of train.planned.PHANTOM_SEEDS.
-        start = "Learned from rendered phantoms alone, the built-in one among them, and has never seen a real scan"
+        start = learned_from_phantoms(built_in=True)  # phantom 0 is one of train.planned.PHANTOM_SEEDS
     elif label == "liver":
         start = "Knows the liver alone, no tumours"
     else:
@@ -57,6 +56,12 @@ def weakness(labels: Sequence[str], model: Figures) -> str:
         return f"{start}; how it does on {whom} that it has not seen was not measured yet."
     found = f"{label} Dice on {known['n']} {whom} whom the same recipe had not seen was {known['mean']:.2f}"
     return f"{start}; {found}" + (", so expect missed tumours." if label == "tumour" and not phantoms else ".")
+
+
+def learned_from_phantoms(built_in: bool) -> str:
+    """The beginning of such a sentence. built_in: whether the phantom that the app shows (seed 0) was among them."""
+    shown = ", the built-in one among them," if built_in else ""
+    return f"Learned from rendered phantoms alone{shown} and has never seen a real scan"
 
 
 def section(model: Figures) -> list[str]:
