@@ -26,7 +26,7 @@ CASE_NOTES = {
 _PARTS = {
     "reported": {"model", "title", "source", "parameters", "parameters_paper", "reported"},
     "protocols": {"series", "commands", "devices", "torch", "commits", "seeds", "runs", "hours", "plan", "models"}
-    | {"other_plans", "pairs"},
+    | {"sizes", "other_plans", "pairs"},
     "studies": {"study", "question", "note", "series", "commands", "runs", "hours", "variants"},
 }
 _MODEL = {"model", "leaky", "sources", "train_slices", "preprocessing", "plan", "budget", "parameters", "patients"}
@@ -123,11 +123,22 @@ def made_with(one: Figures, same_plan: bool) -> list[str]:
         lines.append(ITEMS)
         if one["other_plans"]:
             lines.append(f"**Another plan than that had: {', '.join(one['other_plans'])}; compare with care.**")
+    lines += sizes_in_words(one["sizes"])
     lines.append(
         f"{one['runs']} runs, {one['hours']:.1f} hours of training; {'; '.join(one['devices'])}; torch "
         f"{', '.join(one['torch'])}; seed {', '.join(map(str, one['seeds']))}; commit {', '.join(one['commits'])}."
     )
     return lines
+
+
+def sizes_in_words(sizes: Sequence[Figures]) -> list[str]:
+    """What the networks of a table learned from and how large pictures they were asked with; what few had, by name."""
+    told = []
+    for number, one in enumerate(sorted(sizes, key=lambda one: -len(one["models"]))):
+        whose = f" ({', '.join(one['models'])})" if number else ""
+        asked = "the same" if one["asked"] == one["learned"] else f"pictures of {one['asked']}"
+        told.append(f"Learned from views of {one['learned']} pixels, asked with {asked}{whose}.")
+    return told
 
 
 PROTOCOL_TITLES = {  # in the order of the page

@@ -34,6 +34,7 @@ class Variant:
     data: Data = "ct"
     sides: Sides = "folds"
     scales: tuple[float, ...] = (1.0,)  # of the inference
+    larger: float = 1.0  # of the inference: side of the input, in sides of the views that it learned from
     largest_component: bool = True  # of the inference
     cascade: bool = False  # of the inference: the same fold's unet_liver says where to look
 
@@ -126,6 +127,16 @@ STUDIES = (
         "scales",
         "Does SFAN gain from three scales? (inference alone)",
         (Variant("sfan", "one scale"), Variant("sfan", "0.5, 1.0 and 1.5 averaged", scales=S3_SCALES)),
+    ),
+    Study(
+        "larger input",
+        "Should a network see larger pictures than those it learned from? (inference alone)",
+        tuple(
+            Variant("transunet", name, larger=larger)
+            for name, larger in (("as learned", 1.0), ("a quarter larger", 1.25), ("half as large again", 1.5))
+        ),
+        "It learned from views that were zoomed by up to 1.5, so organs of such a size are nothing new to it; the "
+        "TransUNet because all six patients were held out from it.",
     ),
     Study(
         "largest component",

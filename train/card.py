@@ -152,6 +152,7 @@ def _plan(described: Described) -> str:
     views = "every training slice" if plan["slices_per_epoch"] is None else f"{plan['slices_per_epoch']} random views"
     words = [
         f"{whose}: up to {plan['epochs']} epochs of {views}",
+        f"{described['size']} pixels a side",
         f"batch {plan['batch_size']}",
         f"{plan['optimiser']} at {plan['learning_rate']:g} ({plan['schedule']})",
         f"loss `{plan['loss']}`",

@@ -58,10 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def export(spec: ModelSpec, run: Path, key: str = "") -> Checkpoint:
+def export(spec: ModelSpec, run: Path, key: str = "", size: int | None = None) -> Checkpoint:
     """Script the run's weights and write file, golden block, card, curves and manifest row.
 
     key: the run's in the log of results, if its folds were run too and speak for it (train/evidence.py).
+    size: side of the input at which the app asks it, in pixels; None: that of the views it learned from.
 
     InputError when the folder holds no finished epoch, another model, pictures that livdemo does not show,
     or when the file would be too large. Nothing that was exported before is touched then.
@@ -90,6 +91,8 @@ def export(spec: ModelSpec, run: Path, key: str = "") -> Checkpoint:
         part.replace(file)
 
     checkpoint = replace(_checkpoint(spec, described, history, model, content), run=key)
+    if size is not None:
+        checkpoint = replace(checkpoint, preprocessing=replace(checkpoint.preprocessing, size=size))
     others = [row for row in read_manifest() if row.model != spec.name]
     write_manifest([*others, checkpoint])
     write_golden(checkpoint)
@@ -159,7 +162,7 @@ def _checkpoint(
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
         parameters=sum(p.numel() for p in model.parameters()),
-        preprocessing=type(preprocessing)(**{**vars(preprocessing), "size": described["size"]}),
+        preprocessing=replace(preprocessing, size=described["size"]),
         labels=spec.labels,
         input_kind=spec.input_kind,
         size_multiple=spec.size_multiple,

@@ -30,17 +30,21 @@ NO_NUMBER = float("nan")
 Figures = dict[str, Any]
 
 
-def fold_network(run: Run, largest_component: bool = True) -> tuple[Checkpoint, nn.Module]:
-    """The network of a finished run, with the row that the app needs to feed it. It has no file."""
+def fold_network(run: Run, largest_component: bool = True, size: int | None = None) -> tuple[Checkpoint, nn.Module]:
+    """The network of a finished run, with the row that the app needs to feed it. It has no file.
+
+    size: side of its input when it is asked, in pixels; None: as it learned.
+    """
     spec, preset = run.spec, run.preset
     network = spec.build(preset)
     network.load_state_dict(exported_weights(run.out))
+    learned = spec.preprocessing[preset]
     checkpoint = replace(
         untrained(spec)[0],
         title=spec.title,
         preset=preset,
         parameters=sum(p.numel() for p in network.parameters()),
-        preprocessing=spec.preprocessing[preset],
+        preprocessing=replace(learned, size=size or learned.size),
         depth=spec.depth[preset],
         largest_component=largest_component,
         trained_on="",

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from livdemo.checkpoints import Checkpoint
 from livdemo.errors import InputError
 from livdemo.predictor import Inference, Predictor, pick_device
 from livdemo.results import figure
@@ -34,7 +35,7 @@ from train.loop import Training, train
 from train.plan import HOUSE, SECOND_COURSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
 from train.run import History, commit, read_described, read_history, without_versions
-from train.run_log import Row, append_row, latest, read_rows, who
+from train.run_log import Row, append_row, asked_size, latest, read_rows, who
 
 RUNS = Path("results") / "runs.jsonl"
 FORWARD_SHARE = 0.4  # of a training step's time that a slice takes when it is only looked at
@@ -119,7 +120,9 @@ def reproduce(asked: argparse.Namespace) -> int:
 
 
 def _is_done(one: Planned, row: Row | None, unseen: Path | None) -> bool:
-    return row is not None and row["key"] == one.key and (unseen is None or row["unseen"] is not None)
+    if row is None or (row["key"], asked_size(row)) != (one.key, one.asked_size):
+        return False
+    return unseen is None or row["unseen"] is not None
 
 
 class Estimates:
@@ -218,7 +221,7 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
         train(one.begins_with.run, resume=True)
     train(one.run, resume=True)
     history = read_history(one.run.out)
-    checkpoint, network = fold_network(one.run, one.variant.largest_component)
+    checkpoint, network = fold_network(one.run, one.variant.largest_component, one.asked_size)
     inference, liver = one.inference, None
     if one.first_stage is not None:
         train(one.first_stage.run, resume=True)
@@ -232,7 +235,7 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
         ct = (one.run.slices.modality == "CT").all()
         networks = {checkpoint.model: network} | ({"unet_liver": liver} if liver else {})
         scored = score_unseen(checkpoint, networks, unseen, inference, device) if ct else []
-    return _row(one, history, volumes, scored, device, adopted, checkpoint.parameters, inference)
+    return _row(one, history, volumes, scored, device, adopted, checkpoint, inference)
 
 
 def _row(
@@ -242,7 +245,7 @@ def _row(
     unseen: list[dict[str, Any]] | None,
     device: str,
     adopted: bool,
-    parameters: int,
+    checkpoint: Checkpoint,
     inference: Inference,
 ) -> Row:
     described = one.described
@@ -255,7 +258,8 @@ def _row(
         "preset": one.run.preset,
         "plan": described["plan"],
         "size": described["size"],
-        "preprocessing": one.run.spec.preprocessing[one.run.preset].describe(),
+        "asked_size": one.asked_size,
+        "preprocessing": checkpoint.preprocessing.describe(),
         "inference": inference.describe() or "plain",
         "largest_component": one.variant.largest_component,
         "seed": one.run.seed,
@@ -263,7 +267,7 @@ def _row(
         "split": described["split"]["kind"],
         "slices": described["slices"],
         "drawn_patients": described["drawn_patients"],
-        "parameters": parameters,
+        "parameters": checkpoint.parameters,
         "budget": {"epochs": len(history), "slices": len(history) * one.slices_an_epoch},
         "seconds": sum(epoch["seconds"] for epoch in history),
         "pace": pace_of(one, device),

@@ -22,7 +22,7 @@ from train.ablations import STUDIES, Study
 from train.evidence import refresh
 from train.plan import items_of
 from train.results_page import page
-from train.run_log import Row, latest, read_rows, without_nan
+from train.run_log import Row, asked_size, latest, read_rows, without_nan
 
 FOLDER = Path("results")
 PAGE = Path("RESULTS.md")
@@ -146,9 +146,18 @@ def _how(rows: Sequence[Row]) -> Figures:
         "seeds": sorted({row["seed"] for row in rows}),
         "runs": len(rows),
         "hours": sum(row["seconds"] for row in rows) / 3600,
+        "sizes": _sizes(rows),
         "plan": usual or None,
         "other_plans": sorted(other),
     }
+
+
+def _sizes(rows: Sequence[Row]) -> list[Figures]:
+    """Sides of the views that networks learned from and of their input when they were asked, in pixels, and whose."""
+    models: dict[tuple[int, int], set[str]] = {}
+    for row in rows:
+        models.setdefault((row["size"], asked_size(row)), set()).add(row["model"])
+    return [{"learned": pair[0], "asked": pair[1], "models": sorted(models[pair])} for pair in sorted(models)]
 
 
 def _written(plan: Figures) -> str:

@@ -21,6 +21,11 @@ def who(row: Row) -> tuple[str, ...]:
     return tuple(row[field] for field in WHO)
 
 
+def asked_size(row: Row) -> int:
+    """Side of the input with which the figures came about, in pixels. Rows from before there was a choice name none."""
+    return row["asked_size"] if "asked_size" in row else row["size"]
+
+
 def read_rows(path: Path) -> list[Row]:
     """All whole rows, in their order; no file is no rows. A last line cut short by a kill is left out.
 

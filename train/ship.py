@@ -17,7 +17,7 @@ from train.evidence import refresh
 from train.export import export
 from train.reproduce import RUNS, adopted_folders
 from train.results import EVERYBODY, tables
-from train.run_log import Row, latest, read_rows
+from train.run_log import Row, asked_size, latest, read_rows
 
 SERIES = ("second, classroom, 128 pixels", "fair, classroom, 128 pixels")
 
@@ -67,7 +67,7 @@ def ship(log: Path, out: Path, series: Sequence[str], names: set[str]) -> list[C
     for model, row in there.items():
         if model in names:
             folder = Path(folders.get(row["key"], out / f"{model}-{row['key']}"))
-            shipped.append(export(get_model(model), folder, row["key"]).model)
+            shipped.append(export(get_model(model), folder, row["key"], asked_size(row)).model)
     refresh(tables(rows), weights_folder())
     return [find_checkpoint(model) for model in shipped]
 

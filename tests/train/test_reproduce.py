@@ -46,7 +46,7 @@ def tiny(name: str) -> ModelSpec:
     return replace(
         spec,
         input_kind="slice",
-        size_multiple=2,
+        size_multiple=16,
         margin=0,
         aux_weights=(),
         architecture=lambda preset: UNet(widths=(4, 8), norm=True, classes=len(spec.labels)),
@@ -102,6 +102,30 @@ def test_a_row_for_every_run_and_none_twice(call: Call, tmp_path: Path, capsys: 
     assert call(*asked) == 0
     assert "4 runs in the plan, 4 of them done; 0 to do" in capsys.readouterr().out
     assert (tmp_path / "runs.jsonl").read_bytes() == before
+
+
+def test_how_large_it_is_asked_costs_no_training(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another size of the pictures makes another row of the same network."""
+    asked = ("--models", "unet64", "--folds", "A")
+    assert call(*asked) == 0
+    monkeypatch.setattr("train.planned.LARGER", 1.0)
+    monkeypatch.setattr(Training, "epoch", lambda *_: pytest.fail("it was trained already"))
+    assert call(*asked) == 0
+    assert call(*asked) == 0, "nothing is left to do"
+    larger, as_learned = read_rows(tmp_path / "runs.jsonl")
+    assert who(larger) == who(as_learned)
+    assert larger["key"] == as_learned["key"]
+    assert (larger["size"], larger["asked_size"]) == (32, 48), "a quarter more, in whole multiples of 16"
+    assert (as_learned["size"], as_learned["asked_size"]) == (32, 32)
+    assert larger["preprocessing"].endswith("48×48")
+
+
+def test_only_the_house_plan_is_asked_with_larger_pictures(data: Path, tmp_path: Path) -> None:
+    """Neither contrast phases, of which nobody knows, nor a paper's recipe, whose zoom may be narrower."""
+    settings = replace(_settings(data, tmp_path), models=("unet64", "clstm4d"), folds=("A",), size=128)
+    sizes = {one.run.spec.name: one.asked_size for one in plan_runs(settings)[0]}
+    assert sizes == {"unet64": 160, "clstm4d": 128}
+    assert {one.asked_size for one in plan_runs(replace(settings, protocol="recipe"))[0]} == {128}
 
 
 def test_a_second_course_goes_on_from_the_first_ones_network(
@@ -348,7 +372,7 @@ def test_folds_by_number_or_by_name() -> None:
     ("arguments", "sentence"),
     [
         (("--folds", "Z"), "No fully drawn patient is called Z"),
-        (("--size", "33", *FOLDS), "takes multiples of 2"),
+        (("--size", "33", *FOLDS), "takes multiples of 16"),
         (("--protocol", "ablations", "--studies", "moon"), "no study called moon"),
     ],
 )

@@ -64,12 +64,15 @@ def test_what_ships_says_how_well_its_recipe_did(
 
     unet = find_checkpoint("unet64")
     assert unet.run == rows["unet64", "all"]["key"]
+    assert unet.preprocessing.size == rows["unet64", "all"]["asked_size"] == 48
     assert unet.validation["liver_dice"] == pytest.approx(patient["liver_dice"], abs=1e-4)
     assert "nobody was held out" in unet.trained_on
     told = f"tumour Dice on 1 patients whom the same recipe had not seen was {patient['tumour_dice']:.2f}"
     assert told in unet.weak
     card = _card(tmp_path, "unet64")
     assert unet.weak in card
+    assert "48×48" in card, "how it is asked"
+    assert "32 pixels a side" in card, "what it learned from"
     assert f"| A | {patient['liver_dice']:.3f} | {patient['tumour_dice']:.3f} |" in card
 
     liver = find_checkpoint("unet_liver")
