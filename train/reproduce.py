@@ -34,7 +34,7 @@ from train.fold_scores import fold_network, held_out_scans, per_patient, score_u
 from train.loop import Training, train
 from train.plan import HOUSE, SECOND_COURSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
-from train.run import History, commit, read_described, read_history, without_versions
+from train.run import History, commit, finished_epochs, read_described, read_history, without_versions
 from train.run_log import Row, append_row, asked_size, latest, read_rows, who
 
 RUNS = Path("results") / "runs.jsonl"
@@ -137,16 +137,27 @@ class Estimates:
                 self.known[row["pace"]] = row["seconds"] / row["budget"]["slices"]
 
     def seconds(self, one: Planned) -> float:
-        """Training, its validations and the scoring. InputError where the data do not suit the model."""
+        """What is left of the training, and the scoring. InputError where the data do not suit the model."""
+        held_out = len(one.run.split.indices(one.run.slices, "validation"))
+        return self._training(one) + self._pace(one) * held_out
+
+    def _training(self, one: Planned) -> float:
+        """The epochs that are left, with their validations, and those of the networks that it needs first."""
+        first = [needed for needed in (one.begins_with, one.first_stage) if needed is not None]
+        plan, done = one.run.plan, finished_epochs(one.run.out)
+        held_out = len(one.run.split.indices(one.run.slices, "validation"))
+        slices = (plan.epochs - done) * (one.slices_an_epoch + FORWARD_SHARE * held_out)
+        slices += plan.pretext_slices if not done and _has_pretext(one) else 0
+        return self._pace(one) * slices + sum(self._training(needed) for needed in first)
+
+    def _pace(self, one: Planned) -> float:
+        """Seconds a slice."""
         pace = pace_of(one, self.device)
         if pace not in self.known:
             self.known[pace] = _measured(one)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_text(json.dumps(self.known, indent=1) + "\n")
-        plan = one.run.plan
-        held_out = len(one.run.split.indices(one.run.slices, "validation"))
-        seen = plan.epochs * (one.slices_an_epoch + FORWARD_SHARE * held_out) + plan.pretext_slices * _has_pretext(one)
-        return self.known[pace] * (seen + held_out)
+        return self.known[pace]
 
 
 def pace_of(one: Planned, device: str) -> str:
@@ -288,7 +299,7 @@ def _adopt(planned: Sequence[Planned], folders: Sequence[Path], out: Path) -> No
     for folder in folders:
         there = without_versions(read_described(folder))
         one = _same(planned, there, folder)
-        epochs, wanted = len(read_history(folder)), one.run.plan.epochs
+        epochs, wanted = finished_epochs(folder), one.run.plan.epochs
         if epochs < wanted and one.run.plan.stop_after is None:
             raise InputError(f"{folder} has {epochs} of {wanted} epochs; finish it with python -m train … --resume.")
         noted[one.key] = str(folder.absolute())

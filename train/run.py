@@ -140,6 +140,11 @@ def read_history(out: Path) -> History:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
+def finished_epochs(folder: Path) -> int:
+    """How many epochs the run of a folder has behind it; 0 where there is none yet."""
+    return len(read_history(folder)) if (folder / "history.csv").exists() else 0
+
+
 def read_state(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """state.pt; InputError when there is none or it was cut short."""
     path = folder / "state.pt"

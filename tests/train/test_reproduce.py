@@ -31,7 +31,7 @@ from train.loop import Training, train
 from train.network_variants import sfan_without
 from train.plan import HOUSE
 from train.planned import Settings, asked_folds, plan_runs
-from train.reproduce import main
+from train.reproduce import FORWARD_SHARE, Estimates, main
 from train.run_log import append_row, read_rows, who
 from train.scans import Scan
 
@@ -150,6 +150,23 @@ def test_a_second_course_goes_on_from_the_first_ones_network(
     assert call(*asked) == 0, "nothing is left to do"
     assert len(begun_with) == 2
     assert [one["series"] for one in read_rows(tmp_path / "runs.jsonl")] == [row["series"], fair.series]
+
+
+def test_only_what_is_left_is_estimated(
+    small: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a second a slice: 2 epochs of 32 slices with 8 held out, looked at in each for less, and scored once."""
+    monkeypatch.setattr("train.reproduce._measured", lambda one: 1.0)
+    settings = replace(_settings(data, tmp_path), protocol="second", folds=("A",), second_course=PLAN)
+    (one,) = plan_runs(settings)[0]
+    assert one.begins_with is not None
+    estimates = Estimates(tmp_path / "estimates.json", [], "cpu")
+    course, scoring = 2 * (32 + FORWARD_SHARE * 8), 8
+    assert estimates.seconds(one) == pytest.approx(2 * course + scoring), "the first course is missing too"
+    train(one.begins_with.run)
+    assert estimates.seconds(one) == pytest.approx(course + scoring)
+    train(one.run)
+    assert estimates.seconds(one) == pytest.approx(scoring)
 
 
 def test_a_killed_plan_goes_on(data: Path, tmp_path: Path) -> None:
