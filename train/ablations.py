@@ -129,6 +129,17 @@ STUDIES = (
         (Variant("sfan", "one scale"), Variant("sfan", "0.5, 1.0 and 1.5 averaged", scales=S3_SCALES)),
     ),
     Study(
+        "resolution",
+        "Should a network see finer pictures, and learn from parts of them?",
+        (
+            Variant("transunet", "128 pixels"),
+            Variant("transunet", "192 pixels, parts of them", plan={"view": 2 / 3}, preprocessing={"size": 192}),
+            Variant("transunet", "256 pixels, parts of them", plan={"view": 1 / 2}, preprocessing={"size": 256}),
+        ),
+        "All learn from views of 128 pixels, so with the same work: the second and third from parts of larger slices. "
+        "Asked they are with whole slices.",
+    ),
+    Study(
         "larger input",
         "Should a network see larger pictures than those it learned from? (inference alone)",
         tuple(

@@ -38,6 +38,8 @@ class Feed:
     def __init__(self, spec: ModelSpec, preset: Preset, plan: Plan, slices: Slices, inside: np.ndarray) -> None:
         self.spec, self.preset, self.plan, self.slices = spec, preset, plan, slices
         self.preprocessing = spec.preprocessing[preset]
+        views = round(self.preprocessing.size * plan.view) // spec.size_multiple * spec.size_multiple
+        self.of_views = replace(self.preprocessing, size=max(views, spec.size_multiple))
         self.depth = spec.slices_at_once(preset)
         self.runs = runs_of(slices)
         self.inside = inside if self.depth == 1 else long_enough(self.runs, inside, self.depth)
@@ -72,9 +74,10 @@ class Feed:
         mask = torch.from_numpy(self.slices.mask[blocks.ravel()]).reshape(items, -1, height, width)
         if self.plan.painted and channels == 1:
             image, mask = self._painted(image, mask, chosen, generator)
-        side = self.preprocessing.size
+        side = self.of_views.size
         image, mask = augment(image, mask, self._how, generator, side)
-        pictures = self.preprocess(image.reshape(items * self.depth, channels, side, side).numpy(), blocks.ravel())
+        views = image.reshape(items * self.depth, channels, side, side).numpy()
+        pictures = self._preprocess(self.of_views, views, blocks.ravel())
         return Batch(
             image=shaped(
                 pictures.reshape(items, self.depth, channels, side, side), self.spec.input_kind, self.spec.margin
@@ -96,9 +99,12 @@ class Feed:
         return image, mask
 
     def preprocess(self, image: np.ndarray, indices: np.ndarray) -> Tensor:
-        """float32 (n, C, S, S) in HU (or grey) -> the same, preprocessed channel by channel."""
+        """Whole slices, float32 (n, C, S, S) in HU (or grey) -> the same, preprocessed channel by channel."""
+        return self._preprocess(self.preprocessing, image, indices)
+
+    def _preprocess(self, preprocessing: Preprocessing, image: np.ndarray, indices: np.ndarray) -> Tensor:
         done = [
-            self.preprocessing(one, self._zscores[self.keys[i]] if self._zscores else None)
+            preprocessing(one, self._zscores[self.keys[i]] if self._zscores else None)
             for one, i in zip(image, indices, strict=True)
         ]
         return torch.from_numpy(np.stack(done))

@@ -5,8 +5,8 @@ HOUSE   here: the same budget, sampling, augmentation and optimiser for every mo
         results says something about the models
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 Optimiser = Literal["adam", "adamw", "adagrad", "sgd"]
 Schedule = Literal["constant", "one-cycle", "plateau"]
@@ -26,6 +26,9 @@ class Plan:
     optimiser: Optimiser
     loss: str  # of train.losses.LOSSES
     augmentation: str  # of train.augment.AUGMENTATIONS
+    view: float = (
+        1.0  # side of what a training item shows, in sides of the slice; the network's input is as much smaller
+    )
     slices_per_epoch: int | None = None  # network slices, blocks counted with all theirs; None: each slice once
     weight_decay: float = 0.0
     momentum: float = 0.0  # of SGD
@@ -44,6 +47,13 @@ class Plan:
     pretext_slices: int = 0  # DTAN's encoder learns a pretext task on so many views before it is frozen
     bf16: bool = False
     shortened: str = ""  # what --fast or --epochs took away, one sentence for the card
+
+    def described(self) -> dict[str, Any]:
+        """All fields for run.json. `view` stands there where it is used: runs from before it existed stay the same."""
+        fields = asdict(self)
+        if self.view == 1.0:
+            del fields["view"]
+        return fields
 
     def fast(self) -> "Plan":
         """The same recipe within a classroom machine's reach: at most 10 epochs of 1,024 slices."""

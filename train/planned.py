@@ -171,14 +171,14 @@ class Library:
     """The data, each kind read once."""
 
     settings: Settings
-    _there: dict[tuple[Data, tuple[str, ...]], Material] = field(default_factory=dict)
+    _there: dict[tuple[Data, tuple[str, ...], int], Material] = field(default_factory=dict)
 
-    def get(self, kind: Data, phases: tuple[str, ...]) -> Material:
-        """InputError where the folder has no such data."""
-        key = (kind, phases)
+    def get(self, kind: Data, phases: tuple[str, ...], size: int) -> Material:
+        """With slices of so many pixels a side. InputError where the folder has no such data."""
+        key = (kind, phases, size)
         if key not in self._there:
             scans = self._scans(kind, phases)
-            self._there[key] = Material(tuple(scans), cached_slices(scans, self.settings.cache, self.settings.size))
+            self._there[key] = Material(tuple(scans), cached_slices(scans, self.settings.cache, size))
         return self._there[key]
 
     def _scans(self, kind: Data, phases: tuple[str, ...]) -> list[Scan]:
@@ -204,7 +204,7 @@ def plan_runs(settings: Settings) -> tuple[list[Planned], list[str]]:
         spec = _spec(variant, settings)
         kind: Data = "phases" if spec.phases else variant.data
         try:
-            material = library.get(kind, spec.phases)
+            material = library.get(kind, spec.phases, spec.preprocessing[settings.preset].size)
         except InputError as error:
             if kind.startswith("ct"):
                 raise

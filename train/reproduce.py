@@ -163,9 +163,9 @@ class Estimates:
 def pace_of(one: Planned, device: str) -> str:
     """Runs with the same pace take the same time a slice."""
     plan, spec = one.run.plan, one.run.spec
-    size = spec.preprocessing[one.run.preset].size
+    size = spec.preprocessing[one.run.preset].size * plan.view
     network = one.variant.name if one.variant.network else ""
-    return f"{device} {spec.name} {network} {one.run.preset} {size} batch {plan.batch_size} {plan.augmentation}"
+    return f"{device} {spec.name} {network} {one.run.preset} {size:g} batch {plan.batch_size} {plan.augmentation}"
 
 
 def _has_pretext(one: Planned) -> bool:

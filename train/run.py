@@ -56,7 +56,7 @@ class Run:
                     "preset": self.preset,
                     "size": self.spec.preprocessing[self.preset].size,
                     "seed": self.seed,
-                    "plan": asdict(self.plan),
+                    "plan": self.plan.described(),
                     "start": None if self.start is None else read_described(self.start),
                     "split": asdict(self.split),
                     "sources": sorted(set(self.slices.source)),
