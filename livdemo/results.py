@@ -98,6 +98,7 @@ def plan_in_words(plan: Figures) -> str:
     slices = "every training slice" if plan["slices_per_epoch"] is None else f"{plan['slices_per_epoch']:,} slices"
     words = [
         f"{plan['epochs']} epochs of {slices}",
+        f"parts of {plan['view']:.0%} of the slice's side" if "view" in plan else "",
         f"batch {plan['batch_size']}",
         f"{plan['optimiser']} {plan['learning_rate']:g} ({plan['schedule']})",
         f"loss {plan['loss']}",

@@ -153,6 +153,7 @@ def _plan(described: Described) -> str:
     words = [
         f"{whose}: up to {plan['epochs']} epochs of {views}",
         f"{described['size']} pixels a side",
+        f"of which a view shows {plan['view']:.0%}" if "view" in plan else "",
         f"batch {plan['batch_size']}",
         f"{plan['optimiser']} at {plan['learning_rate']:g} ({plan['schedule']})",
         f"loss `{plan['loss']}`",

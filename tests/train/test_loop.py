@@ -20,11 +20,12 @@ from livdemo.models import ModelSpec, get_model
 from livdemo.models.unet import UNet
 from tests.conftest import REPOSITORY
 from tests.train.slice_folder import write_slices
+from train.batches import Feed
 from train.cache import Slices, cached_slices
 from train.export import GOLDEN_STRIDE, export, golden_logits
 from train.loop import train
 from train.plan import HOUSE, Plan
-from train.run import Run, exported_weights, read_state
+from train.run import Run, exported_weights, read_described, read_state
 from train.sources import find_scans
 from train.split import hold_out
 
@@ -69,6 +70,19 @@ def test_a_two_label_network_learns_the_union(make_run: MakeRun) -> None:
     last = train(make_run("union", LEARNS, "unet_liver"))
     assert last["liver_dice"] > 0.7
     assert "tumour_dice" not in last
+
+
+def test_parts_of_slices_are_learned_from_and_whole_ones_asked(make_run: MakeRun) -> None:
+    """Views of 32 pixels out of slices of 64, each pixel as large as in the slice; held-out slices are whole."""
+    run = make_run("parts", replace(LEARNS, view=0.5))
+    feed = Feed(run.spec, run.preset, run.plan, run.slices, run.split.indices(run.slices, "train"))
+    batch = feed.batch(feed.inside[:8], torch.Generator().manual_seed(0))
+    assert batch.image.shape == (8, 1, 32, 32)
+    assert batch.target.shape == (8, 32, 32)
+    assert feed.preprocess(run.slices.image[:2].astype(np.float32), np.arange(2)).shape == (2, 1, 64, 64)
+    assert train(run)["liver_dice"] > 0.7
+    assert read_described(run.out)["plan"]["view"] == 0.5
+    assert "view" not in make_run("whole").describe()["plan"], "a run from before there was a choice stays the same"
 
 
 def test_a_killed_process_goes_on_to_the_same_result(make_run: MakeRun, tmp_path: Path) -> None:
