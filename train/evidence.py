@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from livdemo.checkpoints import Checkpoint, read_manifest, write_manifest
-from livdemo.results import figure, found_of, on_phantoms
+from livdemo.results import figure, find_model, found_of, on_phantoms, protocol_of
 from train.results_page import spread, table
 
 Figures = dict[str, Any]
 BEGIN, END = "<!-- by python -m train.results -->", "<!-- end -->"
 NOT_YET = "No patient has been held out from this recipe yet, so nothing is known about the next one."
+FIRST_ALONE = (
+    "No patient has been held out from the second course of these weights yet. The first one, with which it began, was "
+    "cross-validated; what the second changes for unseen patients is not known."
+)
 HOW = (
     "The same plan, trained again without the patient who is then scored: whole volumes on their own grid, the largest "
     "piece kept, several volumes of a patient averaged. The network in this file has seen all of these patients."
@@ -26,24 +30,39 @@ HOW = (
 def refresh(results: Figures, folder: Path) -> None:
     """Write the log's figures into the cards and the manifest of a weights folder. InputError when that is damaged."""
     models = {m["everybody"]: m for p in results["protocols"] for m in p["models"] if m["everybody"]}
+    firsts = first_courses(results)
     rows = read_manifest(folder)
     for number, row in enumerate(rows):
         if model := models.get(row.run):
-            rows[number] = _told(row, model)
+            rows[number] = _told(row, model, firsts.get(row.run))
             path = folder / f"{row.model}.md"
-            path.write_text(_in_card(path.read_text("utf-8"), row, rows[number], model), "utf-8")
+            path.write_text(_in_card(path.read_text("utf-8"), row, rows[number], model, firsts.get(row.run)), "utf-8")
     write_manifest(rows, folder)
 
 
-def _told(row: Checkpoint, model: Figures) -> Checkpoint:
+def first_courses(results: Figures) -> dict[str, Figures]:
+    """Of the runs on everybody that took a second course and have no patient of their own: the model's first course,
+    where that has some."""
+    tables = {protocol["series"]: protocol["models"] for protocol in results["protocols"]}
+    found = {}
+    for series in (series for series in tables if protocol_of(series) == "second"):
+        first = tables.get(series.replace("second", "fair", 1), [])
+        for model in tables[series]:
+            earlier = find_model(first, model["model"])
+            if model["everybody"] and not model["patients"] and earlier and earlier["patients"]:
+                found[model["everybody"]] = earlier
+    return found
+
+
+def _told(row: Checkpoint, model: Figures, first: Figures | None) -> Checkpoint:
     """The manifest's row with the figures of its run."""
     means = {name: model[name]["mean"] for name in ("liver_dice", "tumour_dice")}
     known = {name: value for name, value in means.items() if value is not None}
-    return replace(row, validation=known, weak=weakness(row.labels, model))
+    return replace(row, validation=known, weak=weakness(row.labels, model, first))
 
 
-def weakness(labels: Sequence[str], model: Figures) -> str:
-    """What these weights cannot do, in one sentence for the app."""
+def weakness(labels: Sequence[str], model: Figures, first: Figures | None = None) -> str:
+    """What these weights cannot do, in one sentence for the app. first: as first_courses() has it."""
     label, phantoms = labels[-1], on_phantoms(model)
     known, whom = model[f"{label}_dice"], "phantoms" if phantoms else "patients"
     if phantoms:
@@ -52,6 +71,12 @@ def weakness(labels: Sequence[str], model: Figures) -> str:
         start = "Knows the liver alone, no tumours"
     else:
         start = f"Learned tumours from {model['tumour_patients']} patients only"
+    if not known["n"] and first is not None:
+        before = first[f"{label}_dice"]
+        figures = (
+            f"{label} Dice on {before['n']} patients whom it had not seen was {before['mean']:.2f} after its first"
+        )
+        return f"{start}; {figures} course, and was not measured after the second."
     if not known["n"]:
         return f"{start}; how it does on {whom} that it has not seen was not measured yet."
     found = f"{label} Dice on {known['n']} {whom} whom the same recipe had not seen was {known['mean']:.2f}"
@@ -64,17 +89,25 @@ def learned_from_phantoms(built_in: bool) -> str:
     return f"Learned from rendered phantoms alone{shown} and has never seen a real scan"
 
 
-def section(model: Figures) -> list[str]:
+def section(model: Figures, first: Figures | None = None) -> list[str]:
     """The card's lines: patients one by one, their mean with its interval, and the volumes of strangers."""
     lines = ["## On patients that the recipe has not seen", ""]
-    if not model["patients"]:
-        return [*lines, NOT_YET, "", *_strangers(model)]
-    whom = " **Rendered phantoms, not patients.**" if on_phantoms(model) else ""
+    if model["patients"]:
+        lines += [HOW + (" **Rendered phantoms, not patients.**" if on_phantoms(model) else ""), "", _patients(model)]
+    elif first is not None:
+        lines += [FIRST_ALONE, "", HOW, "", _patients(first)]
+    else:
+        lines += [NOT_YET]
+    return [*lines, "", *_strangers(model)]
+
+
+def _patients(model: Figures) -> str:
+    """A table: a row a patient, and their mean."""
     header = ["patient", "liver Dice", "tumour Dice", "lesions found", "false positives a volume"]
     rows = [_patient(one) for one in model["patients"]]
     mean = ["mean (95 % interval)", spread(model["liver_dice"]), spread(model["tumour_dice"])]
     rows.append([*mean, found_of(model), spread(model["false_positives"])])
-    return [*lines, HOW + whom, "", table(header, rows), "", *_strangers(model)]
+    return table(header, rows)
 
 
 def _patient(one: Figures) -> list[str]:
@@ -100,11 +133,11 @@ def _alarm(one: Figures) -> str:
     return f"{one['everybody_ml']:.1f}"
 
 
-def _in_card(card: str, before: Checkpoint, row: Checkpoint, model: Figures) -> str:
+def _in_card(card: str, before: Checkpoint, row: Checkpoint, model: Figures, first: Figures | None) -> str:
     """The card with its section and its sentence renewed; ValueError where it has no such section."""
     top, rest = card.split(BEGIN)
     _, bottom = rest.split(END)
-    return top.replace(before.weak, row.weak) + marked(section(model)) + bottom
+    return top.replace(before.weak, row.weak) + marked(section(model, first)) + bottom
 
 
 def marked(lines: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from livdemo.checkpoints import find_checkpoint, read_manifest
 from tests.train.slice_folder import write_slices
 from tests.train.test_reproduce import PLAN, tiny
-from train.evidence import refresh
+from train.evidence import FIRST_ALONE, refresh
 from train.export import _same_network, _scripted, export
 from train.reproduce import main as reproduce
 from train.results import tables
@@ -214,3 +214,11 @@ def test_the_second_course_ships_where_there_is_one(shipping: list[str], trained
         append_row(tmp_path / "runs.jsonl", row)
     assert ship([*_there(tmp_path), "--series", second["series"], SERIES]) == 0
     assert {row.model: row.run for row in read_manifest()} == {"unet64": "second", "unet_liver": liver["key"]}
+    # Nobody was held out from the second course: the first one's patient is told as such, and is no figure of these.
+    unet = find_checkpoint("unet64")
+    assert unet.validation == {}
+    assert "tumour Dice on 1 patients whom it had not seen was" in unet.weak
+    assert unet.weak.endswith("after its first course, and was not measured after the second.")
+    assert FIRST_ALONE in _card(tmp_path, "unet64")
+    assert "| A |" in _card(tmp_path, "unet64")
+    assert "first course" not in find_checkpoint("unet_liver").weak
