@@ -16,6 +16,8 @@ from pathlib import Path
 
 from livdemo.errors import InputError
 from livdemo.models import ModelSpec, get_model
+from livdemo.models.registry import SMALLEST_SIDE
+from train.batches import view_side
 from train.cache import Slices, cached_slices
 from train.liver_free import liver_free_scans
 from train.loop import train
@@ -62,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--fast", action="store_true", help="shorten the recipe for a classroom machine; the card says so")
     add("--epochs", type=int, help="instead of the recipe's own number")
     add("--painted", type=float, help="share of the CT items into which synthetic tumours are painted")
+    add(
+        "--view",
+        type=float,
+        help="share of the slice's side that a training view shows; less learns from finer pictures",
+    )
     add("--size", type=int, help="side of the network's input in pixels, instead of the preset's")
     add("--seed", type=int, default=0)
     sides = parser.add_mutually_exclusive_group()
@@ -87,7 +94,7 @@ def prepare(asked: argparse.Namespace) -> Run:
     if scans[0].modality == "MR":
         spec = _for_greys(spec)
     if asked.size is not None:
-        spec = _resized(spec, asked)
+        spec = spec.resized(asked.preset, asked.size)
     slices = cached_slices(scans, asked.cache, spec.preprocessing[asked.preset].size)
     if spec.phases and slices.image.shape[1] != len(spec.phases):
         raise InputError(
@@ -133,15 +140,6 @@ def _for_greys(spec: ModelSpec) -> ModelSpec:
     return replace(spec, preprocessing=greys)
 
 
-def _resized(spec: ModelSpec, asked: argparse.Namespace) -> ModelSpec:
-    if asked.size < 32 or asked.size % spec.size_multiple:
-        raise InputError(f"--size {asked.size}: {spec.name} takes multiples of {spec.size_multiple} from 32 pixels on.")
-    if asked.size <= spec.margin:
-        raise InputError(f"--size {asked.size}: {spec.name} mirrors {spec.margin} pixels, so it needs more than that.")
-    there = spec.preprocessing[asked.preset]
-    return replace(spec, preprocessing={**spec.preprocessing, asked.preset: replace(there, size=asked.size)})
-
-
 def _split(asked: argparse.Namespace, slices: Slices) -> Split:
     if asked.all:
         return hold_out(slices, (), 0, asked.seed)
@@ -172,6 +170,12 @@ def _plan(asked: argparse.Namespace, spec: ModelSpec, paper: Plan | None) -> Pla
         if not 0 <= asked.painted <= 1:
             raise InputError(f"--painted {asked.painted}: a share lies between 0 and 1.")
         plan = replace(plan, painted=asked.painted)
+    if asked.view is not None:
+        plan = replace(plan, view=asked.view)
+        side = view_side(spec, asked.preset, plan)
+        if asked.view > 1 or side < SMALLEST_SIDE or side <= spec.margin:
+            least = max(SMALLEST_SIDE, spec.margin + 1)
+            raise InputError(f"--view {asked.view}: a share of up to 1, and {spec.name} needs {least} pixels or more.")
     return replace(plan, bf16=asked.bf16)
 
 

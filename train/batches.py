@@ -38,8 +38,7 @@ class Feed:
     def __init__(self, spec: ModelSpec, preset: Preset, plan: Plan, slices: Slices, inside: np.ndarray) -> None:
         self.spec, self.preset, self.plan, self.slices = spec, preset, plan, slices
         self.preprocessing = spec.preprocessing[preset]
-        views = round(self.preprocessing.size * plan.view) // spec.size_multiple * spec.size_multiple
-        self.of_views = replace(self.preprocessing, size=max(views, spec.size_multiple))
+        self.of_views = replace(self.preprocessing, size=view_side(spec, preset, plan))
         self.depth = spec.slices_at_once(preset)
         self.runs = runs_of(slices)
         self.inside = inside if self.depth == 1 else long_enough(self.runs, inside, self.depth)
@@ -108,6 +107,11 @@ class Feed:
             for one, i in zip(image, indices, strict=True)
         ]
         return torch.from_numpy(np.stack(done))
+
+
+def view_side(spec: ModelSpec, preset: Preset, plan: Plan) -> int:
+    """Side of a training view in pixels: the plan's share of the slice's, down to a multiple that the network takes."""
+    return round(spec.preprocessing[preset].size * plan.view) // spec.size_multiple * spec.size_multiple
 
 
 def shaped(pictures: Tensor, kind: str, margin: int) -> Tensor:

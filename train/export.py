@@ -47,9 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("name")
     parser.add_argument("run", type=Path, help="run folder of python -m train")
+    parser.add_argument("--size", type=int, help="side of the input at which the app asks it (default: as it learned)")
     asked = parser.parse_args(arguments)
     try:
-        checkpoint = export(get_model(asked.name), asked.run)
+        checkpoint = export(get_model(asked.name), asked.run, size=asked.size)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -64,10 +65,11 @@ def export(spec: ModelSpec, run: Path, key: str = "", size: int | None = None) -
     key: the run's in the log of results, if its folds were run too and speak for it (train/evidence.py).
     size: side of the input at which the app asks it, in pixels; None: that of the views it learned from.
 
-    InputError when the folder holds no finished epoch, another model, pictures that livdemo does not show,
-    or when the file would be too large. Nothing that was exported before is touched then.
+    InputError when the folder holds no finished epoch, another model, or pictures that livdemo does not show, when
+    the network takes no such size, or when the file would be too large. Nothing exported before is touched then.
     """
     described, history = _read_run(spec, run)
+    spec = spec.resized(described["preset"], size or described["size"])
     model = spec.build(described["preset"])
     model.load_state_dict(exported_weights(run))
     model.eval()
@@ -91,8 +93,6 @@ def export(spec: ModelSpec, run: Path, key: str = "", size: int | None = None) -
         part.replace(file)
 
     checkpoint = replace(_checkpoint(spec, described, history, model, content), run=key)
-    if size is not None:
-        checkpoint = replace(checkpoint, preprocessing=replace(checkpoint.preprocessing, size=size))
     others = [row for row in read_manifest() if row.model != spec.name]
     write_manifest([*others, checkpoint])
     write_golden(checkpoint)
@@ -153,7 +153,6 @@ def _checkpoint(
     kept = min(history, key=lambda row: row["validation_loss"]) if described["plan"]["keep"] == "best" else history[-1]
     held_out = described["slices"]["validation"] > 0
     validation = {key: kept[key] for key in FIGURES if held_out and key in kept and kept[key] == kept[key]}
-    preprocessing = spec.preprocessing[described["preset"]]
     return Checkpoint(
         model=spec.name,
         title=spec.title,
@@ -162,7 +161,7 @@ def _checkpoint(
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
         parameters=sum(p.numel() for p in model.parameters()),
-        preprocessing=replace(preprocessing, size=described["size"]),
+        preprocessing=spec.preprocessing[described["preset"]],
         labels=spec.labels,
         input_kind=spec.input_kind,
         size_multiple=spec.size_multiple,

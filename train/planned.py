@@ -254,15 +254,8 @@ def _spec(variant: Variant, settings: Settings) -> ModelSpec:
     spec = get_model(variant.model)
     if variant.data == "kvasir":
         spec = polyp_variant(spec)
-    if settings.size < 32 or settings.size % spec.size_multiple:
-        raise InputError(
-            f"--size {settings.size}: {spec.name} takes multiples of {spec.size_multiple} from 32 pixels on."
-        )
-    if settings.size <= spec.margin:
-        raise InputError(
-            f"--size {settings.size}: {spec.name} mirrors {spec.margin} pixels, so it needs more than that."
-        )
-    changes = {"size": settings.size, **variant.preprocessing}
+    spec = spec.resized(settings.preset, settings.size)
+    changes = dict(variant.preprocessing)
     if variant.data == "mr":
         changes["window"] = EIGHT_BIT  # MR has no Hounsfield units: its 8-bit greys as they are
     there = replace(spec.preprocessing[settings.preset], **changes)

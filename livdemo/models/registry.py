@@ -11,7 +11,7 @@ Besides forward it may export
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -22,6 +22,7 @@ from livdemo.intensity import Preprocessing
 
 Preset = Literal["paper", "classroom"]
 InputKind = Literal["slice", "slice sequence", "3D", "phases"]
+SMALLEST_SIDE = 32  # pixels; a liver on less is a blot
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,17 @@ class ModelSpec:
         """Number of trainable and frozen parameters, counted without allocating them."""
         with torch.device("meta"):
             return sum(p.numel() for p in self.build(preset).parameters())
+
+    def resized(self, preset: Preset, size: int) -> "ModelSpec":
+        """The same with an input of `size` pixels a side. InputError where the network takes no such square."""
+        if size < SMALLEST_SIDE or size % self.size_multiple:
+            raise InputError(
+                f"--size {size}: {self.name} takes multiples of {self.size_multiple} from {SMALLEST_SIDE} pixels on."
+            )
+        if size <= self.margin:
+            raise InputError(f"--size {size}: {self.name} mirrors {self.margin} pixels, so it needs more than that.")
+        there = replace(self.preprocessing[preset], size=size)
+        return replace(self, preprocessing={**self.preprocessing, preset: there})
 
     def slices_at_once(self, preset: Preset) -> int:
         """Neighbouring slices that the network sees together: of a sequence, of a block, or a single one."""

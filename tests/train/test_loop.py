@@ -197,6 +197,10 @@ def test_export_gives_what_training_had(make_run: MakeRun, tmp_path: Path, monke
     golden = np.load(tmp_path / "weights" / "unet64.golden.npz")
     assert golden["logits"].shape == (3, 64 // GOLDEN_STRIDE, 64 // GOLDEN_STRIDE)
     assert golden_logits(checkpoint, golden["hu"]) == pytest.approx(golden["logits"], abs=1e-4)
+    assert export(run.spec, run.out, size=80).preprocessing.size == 80
+    assert np.load(tmp_path / "weights" / "unet64.golden.npz")["logits"].shape[1] == 80 // GOLDEN_STRIDE
+    with pytest.raises(InputError, match="takes multiples of 16"):
+        export(run.spec, run.out, size=81)
     card = (tmp_path / "weights" / "unet64.md").read_text()
     assert "not for clinical use" in card
     assert "Shortened for a classroom machine" in card

@@ -119,6 +119,8 @@ def test_bad_data_is_one_sentence_and_nothing_is_begun(folder: Path, capsys) -> 
         (["--modality", "MR"], "no MR pictures"),
         (["--split", "nowhere.json"], "nowhere.json"),
         (["--painted", "2"], "between 0 and 1"),
+        (["--view", "2"], "a share of up to 1"),
+        (["--view", "0.5"], "needs 32 pixels or more"),
         (["--start", "nowhere"], "no run folder"),
     ],
 )
