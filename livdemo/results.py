@@ -124,7 +124,8 @@ def made_with(one: Figures, same_plan: bool) -> list[str]:
         lines.append(ITEMS)
         if one["other_plans"]:
             lines.append(f"**Another plan than that had: {', '.join(one['other_plans'])}; compare with care.**")
-    lines += sizes_in_words(one["sizes"])
+    if same_plan or len(one["sizes"]) == 1:  # variants of other sizes say so by their names
+        lines += sizes_in_words(one["sizes"])
     lines.append(
         f"{one['runs']} runs, {one['hours']:.1f} hours of training; {'; '.join(one['devices'])}; torch "
         f"{', '.join(one['torch'])}; seed {', '.join(map(str, one['seeds']))}; commit {', '.join(one['commits'])}."
