@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def rows() -> list[Row]:
     found = [*three_folds("sfan", LOW), *three_folds("unet64", HIGH)]
     found[0]["patients"] = [patient("A", 0.9, 0.0, missed=1, lesions_found=0), patient("E", 0.9, 0.25)]
     found += [row_of("clstm4d", "0 of the phantoms", [patient("phantom 1", 0.99, 0.9)], sources=["phantom"])]
-    found += three_folds("sfan", LOW, series="recipe, classroom, 128 pixels", plan=asdict(HOUSE) | {"keep": "best"})
+    found += three_folds("sfan", LOW, series="recipe, classroom, 128 pixels", plan=HOUSE.described() | {"keep": "best"})
     found += three_folds("dtan", LOW, study="encoder", variant="pretext task, frozen", series=ABLATIONS)
     found += three_folds("dtan", HIGH, study="encoder", variant="pretext task, fine-tuned", series=ABLATIONS)
     return found

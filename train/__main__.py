@@ -16,7 +16,6 @@ from pathlib import Path
 
 from livdemo.errors import InputError
 from livdemo.models import ModelSpec, get_model
-from livdemo.models.registry import SMALLEST_SIDE
 from train.batches import view_side
 from train.cache import Slices, cached_slices
 from train.liver_free import liver_free_scans
@@ -172,10 +171,9 @@ def _plan(asked: argparse.Namespace, spec: ModelSpec, paper: Plan | None) -> Pla
         plan = replace(plan, painted=asked.painted)
     if asked.view is not None:
         plan = replace(plan, view=asked.view)
-        side = view_side(spec, asked.preset, plan)
-        if asked.view > 1 or side < SMALLEST_SIDE or side <= spec.margin:
-            least = max(SMALLEST_SIDE, spec.margin + 1)
-            raise InputError(f"--view {asked.view}: a share of up to 1, and {spec.name} needs {least} pixels or more.")
+        if asked.view > 1 or view_side(spec, asked.preset, plan) < spec.smallest_side:
+            least = f"{spec.name} needs {spec.smallest_side} pixels or more"
+            raise InputError(f"--view {asked.view}: a share of up to 1, and {least}.")
     return replace(plan, bf16=asked.bf16)
 
 

@@ -35,16 +35,16 @@ def fold_network(run: Run, largest_component: bool = True, size: int | None = No
 
     size: side of its input when it is asked, in pixels; None: as it learned.
     """
-    spec, preset = run.spec, run.preset
+    preset = run.preset
+    spec = run.spec if size is None else run.spec.resized(preset, size)
     network = spec.build(preset)
     network.load_state_dict(exported_weights(run.out))
-    learned = spec.preprocessing[preset]
     checkpoint = replace(
         untrained(spec)[0],
         title=spec.title,
         preset=preset,
         parameters=sum(p.numel() for p in network.parameters()),
-        preprocessing=replace(learned, size=size or learned.size),
+        preprocessing=spec.preprocessing[preset],
         depth=spec.depth[preset],
         largest_component=largest_component,
         trained_on="",

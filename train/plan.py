@@ -26,9 +26,7 @@ class Plan:
     optimiser: Optimiser
     loss: str  # of train.losses.LOSSES
     augmentation: str  # of train.augment.AUGMENTATIONS
-    view: float = (
-        1.0  # side of what a training item shows, in sides of the slice; the network's input is as much smaller
-    )
+    view: float = 1.0  # side of what a training item shows, in sides of the slice; the input is as much smaller
     slices_per_epoch: int | None = None  # network slices, blocks counted with all theirs; None: each slice once
     weight_decay: float = 0.0
     momentum: float = 0.0  # of SGD

@@ -138,15 +138,13 @@ class Estimates:
 
     def seconds(self, one: Planned) -> float:
         """What is left of the training, and the scoring. InputError where the data do not suit the model."""
-        held_out = len(one.run.split.indices(one.run.slices, "validation"))
-        return self._training(one) + self._pace(one) * held_out
+        return self._training(one) + self._pace(one) * _held_out(one)
 
     def _training(self, one: Planned) -> float:
         """The epochs that are left, with their validations, and those of the networks that it needs first."""
         first = [needed for needed in (one.begins_with, one.first_stage) if needed is not None]
         plan, done = one.run.plan, finished_epochs(one.run.out)
-        held_out = len(one.run.split.indices(one.run.slices, "validation"))
-        slices = (plan.epochs - done) * (one.slices_an_epoch + FORWARD_SHARE * held_out)
+        slices = (plan.epochs - done) * (one.slices_an_epoch + FORWARD_SHARE * _held_out(one))
         slices += plan.pretext_slices if not done and _has_pretext(one) else 0
         return self._pace(one) * slices + sum(self._training(needed) for needed in first)
 
@@ -166,6 +164,11 @@ def pace_of(one: Planned, device: str) -> str:
     size = spec.preprocessing[one.run.preset].size * plan.view
     network = one.variant.name if one.variant.network else ""
     return f"{device} {spec.name} {network} {one.run.preset} {size:g} batch {plan.batch_size} {plan.augmentation}"
+
+
+def _held_out(one: Planned) -> int:
+    """Slices that a validation looks at."""
+    return len(one.run.split.indices(one.run.slices, "validation"))
 
 
 def _has_pretext(one: Planned) -> bool:

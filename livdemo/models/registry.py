@@ -86,6 +86,11 @@ class ModelSpec:
         with torch.device("meta"):
             return sum(p.numel() for p in self.build(preset).parameters())
 
+    @property
+    def smallest_side(self) -> int:
+        """Of its input in pixels; a mirrored margin cannot be wider than what it mirrors."""
+        return max(SMALLEST_SIDE, self.margin + 1)
+
     def resized(self, preset: Preset, size: int) -> "ModelSpec":
         """The same with an input of `size` pixels a side. InputError where the network takes no such square."""
         if size < SMALLEST_SIDE or size % self.size_multiple:

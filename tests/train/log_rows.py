@@ -1,6 +1,5 @@
 """Rows of the log of finished runs whose means a hand can work out."""
 
-from dataclasses import asdict
 from typing import Any
 
 from train.plan import HOUSE
@@ -20,7 +19,7 @@ def row_of(model: str, fold: str, patients: list[Row], **changes: Any) -> Row:
     row = {
         "series": "fair, classroom, 128 pixels", "command": "python -m train.reproduce --data DIR", "study": "",
         "variant": "", "model": model, "fold": fold, "key": f"{model} {fold}", "preset": "classroom",
-        "plan": asdict(HOUSE), "size": 128, "preprocessing": "window 250/50 HU", "inference": "plain",
+        "plan": HOUSE.described(), "size": 128, "preprocessing": "window 250/50 HU", "inference": "plain",
         "largest_component": True, "seed": 0, "sources": ["ct_liver_only", "ct_liver_tumour"], "split": "patient",
         "slices": {"train": 2000, "validation": 300}, "drawn_patients": {"train": list("ABCD")},
         "parameters": 1000, "budget": {"epochs": 10, "slices": 10240},

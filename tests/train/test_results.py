@@ -112,7 +112,7 @@ def test_unseen_volumes_keep_folds_and_everybody_apart() -> None:
 
 
 def test_another_plan_in_the_fair_table_is_named() -> None:
-    rows = [*three_folds("sfan", LOW), *three_folds("unet64", LOW, plan=asdict(HOUSE) | {"epochs": 20})[:2]]
+    rows = [*three_folds("sfan", LOW), *three_folds("unet64", LOW, plan=HOUSE.described() | {"epochs": 20})[:2]]
     assert "**Another plan than that had: unet64; compare with care.**" in page(tables(rows))
 
 
@@ -120,7 +120,7 @@ def test_fewer_sequences_a_step_are_the_same_plan() -> None:
     """Eight slices make two sequences of five, and a block of eight slices is one."""
     plans = {"dalunet": HOUSE.in_items(5), "dpcnet": HOUSE.in_items(8), "clstm4d": HOUSE.in_items(16)}
     assert [plan.batch_size for plan in plans.values()] == [2, 1, 1]
-    rows = [row for name, plan in plans.items() for row in three_folds(name, LOW, plan=asdict(plan))]
+    rows = [row for name, plan in plans.items() for row in three_folds(name, LOW, plan=plan.described())]
     rows += [*three_folds("unet64", LOW), *three_folds("sfan", LOW)]
     assert "Another plan" not in page(tables(rows))
     wrong = three_folds("dalunet", LOW, plan=asdict(HOUSE.in_items(8)))
