@@ -20,6 +20,7 @@ from livdemo.intensity import Preprocessing, Window
 from livdemo.models import ModelSpec, get_model
 from livdemo.models.unet import UNet
 from livdemo.models.untrained import untrained
+from livdemo.phantom import make_phantom
 from livdemo.predictor import Predictor
 from tests.conftest import REPOSITORY
 from tests.made_up import block_case
@@ -120,8 +121,13 @@ def test_how_large_it_is_asked_costs_no_training(call: Call, tmp_path: Path, mon
     assert larger["preprocessing"].endswith("48×48")
 
 
-def test_only_the_house_plan_is_asked_with_larger_pictures(data: Path, tmp_path: Path) -> None:
+def test_only_the_house_plan_is_asked_with_larger_pictures(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither contrast phases, of which nobody knows, nor a paper's recipe, whose zoom may be narrower."""
+    monkeypatch.setattr("train.planned.PHANTOM_SHAPE", (16, 64, 64))
+    drawn_once = make_phantom(0, (16, 64, 64))  # drawing ten in four phases would take a minute and more
+    monkeypatch.setattr("train.sources.phantom.make_phantom", lambda *_, **__: drawn_once)
     settings = replace(_settings(data, tmp_path), models=("unet64", "clstm4d"), folds=("A",), size=128)
     sizes = {one.run.spec.name: one.asked_size for one in plan_runs(settings)[0]}
     assert sizes == {"unet64": 160, "clstm4d": 128}
