@@ -20,6 +20,7 @@ from livdemo.errors import InputError
 from livdemo.grid import Affine, SourceGrid, is_usable
 from livdemo.slice_stack import stack_slices
 from livdemo.voxels import ImageFile, check_size
+from livdemo.words import counted
 
 MAX_FILES = 10_000  # in a folder, DICOM or not
 
@@ -131,7 +132,7 @@ def _nothing(files: Sequence[Path], name: str) -> str:
     if not files:
         return f"{name} holds no DICOM file: give the folder or .zip with the slices of one CT series."
     return (
-        f"{name} holds {_count(len(files), 'DICOM file')} but none with pixels (reports, contours or "
+        f"{name} holds {counted(len(files), 'DICOM file')} but none with pixels (reports, contours or "
         "segmentations, perhaps): give the folder with the CT slices."
     )
 
@@ -154,17 +155,13 @@ def _choose_series(headers: list[DicomHeader], name: str) -> tuple[list[DicomHea
             "pixel spacing: export the series again."
         )
     left_out = len(headers) - len(placed)
-    left_out_warning = f"Left out beside the series: {_count(left_out, 'scout or other picture')}."
+    left_out_warning = f"Left out beside the series: {counted(left_out, 'scout or other picture')}."
     return placed, [left_out_warning] if left_out else []
 
 
 def _describe(series: list[DicomHeader]) -> str:
     slices = sum(found.frames for found in series)
-    return f"{series[0].description or 'no description'}, {series[0].modality}, {_count(slices, 'slice')}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    return f"{series[0].description or 'no description'}, {series[0].modality}, {counted(slices, 'slice')}"
 
 
 def _check_pictures(slices: list[DicomHeader], name: str) -> None:

@@ -97,14 +97,15 @@ def plan_in_words(plan: Figures) -> str:
     """The parts of a plan that decide a result, in one phrase."""
     slices = "every training slice" if plan["slices_per_epoch"] is None else f"{plan['slices_per_epoch']:,} slices"
     words = [
-        f"{plan['epochs']} epochs of {slices}",
-        f"parts of {plan['view']:.0%} of the slice's side" if "view" in plan else "",
+        f"{'up to ' if plan['stop_after'] else ''}{plan['epochs']} epochs of {slices}",
+        f"views of {plan['view']:.0%} of a slice's side" if "view" in plan else "",
         f"batch {plan['batch_size']}",
-        f"{plan['optimiser']} {plan['learning_rate']:g} ({plan['schedule']})",
+        f"{plan['optimiser']} at {plan['learning_rate']:g} ({plan['schedule']})",
         f"loss {plan['loss']}",
         f"augmentation {plan['augmentation']}",
-        f"liver masks alone in {plan['union_share']:.0%} of the items" if plan["union_share"] else "",
-        f"tumours painted into {plan['painted']:.0%} of the items" if plan["painted"] else "",
+        f"{plan['union_share']:.0%} of the items from volumes with liver masks alone" if plan["union_share"] else "",
+        f"synthetic tumours painted into {plan['painted']:.0%} of the CT items" if plan["painted"] else "",
+        "exponential average of the weights" if plan["average"] else "",
         "bf16" if plan["bf16"] else "",
     ]
     return ", ".join(filter(None, words))

@@ -5,6 +5,8 @@ from typing import Any
 from livdemo.checkpoints import Checkpoint
 from livdemo.models import ModelSpec
 from livdemo.predictor import decision_rule
+from livdemo.results import plan_in_words
+from livdemo.words import counted
 from train.evidence import NOT_YET, learned_from_phantoms, marked
 
 Described = dict[str, Any]  # run.json
@@ -50,10 +52,8 @@ def _whom(described: Described, side: str) -> str:
     others = len(described["split"][side]) - drawn
     phantoms = described["sources"] == ["phantom"]
     parts = [
-        f"{drawn} {'phantom' if phantoms else 'patient'}{'s' if drawn != 1 else ''} with drawn tumours"
-        if drawn
-        else "",
-        f"{others} volume{'s' if others != 1 else ''} with liver masks alone" if others else "",
+        f"{counted(drawn, 'phantom' if phantoms else 'patient')} with drawn tumours" if drawn else "",
+        f"{counted(others, 'volume')} with liver masks alone" if others else "",
     ]
     return " and ".join(part for part in parts if part)
 
@@ -69,19 +69,20 @@ def weakness(spec: ModelSpec, described: Described, validation: dict[str, float]
     if len(spec.labels) == 2:
         return "" if liver is None else f"Knows the liver alone, no tumours; Dice on held-out patients {liver:.2f}."
     tumour = validation.get("tumour_dice")
+    start = f"Learned tumours from {counted(len(drawn['train']), 'patient')} only"
     if tumour is None:
-        return f"Learned tumours from {len(drawn['train'])} patients only, with nobody held out: expect missed tumours."
-    return (
-        f"Learned tumours from {len(drawn['train'])} patients only; tumour Dice on the {len(drawn['validation'])} "
-        f"held-out patients was {tumour:.2f}, so expect missed tumours."
-    )
+        return f"{start}, with nobody held out: expect missed tumours."
+    held_out = counted(len(drawn["validation"]), "held-out patient")
+    return f"{start}; tumour Dice on the {held_out} was {tumour:.2f}, so expect missed tumours."
 
 
 def _weakness_of_phantoms(train: list[str], held_out: list[str], validation: dict[str, float]) -> str:
     """As weakness(); whoever learned from the app's own phantom is flattered there."""
     start = f"{learned_from_phantoms('phantom 0' in train)}: its answers on one mean nothing."
     tumour = validation.get("tumour_dice")
-    return start if tumour is None else f"{start} Tumour Dice on {len(held_out)} held-out phantoms was {tumour:.2f}."
+    if tumour is None:
+        return start
+    return f"{start} Tumour Dice on {counted(len(held_out), 'held-out phantom')} was {tumour:.2f}."
 
 
 def card(spec: ModelSpec, checkpoint: Checkpoint, described: Described, history: History) -> str:
@@ -147,23 +148,11 @@ def _training(spec: ModelSpec, checkpoint: Checkpoint, described: Described, his
 def _plan(described: Described) -> str:
     """The plan that was followed, in words. A share of two kinds of masks is told where there are two."""
     plan, drawn, patients = described["plan"], described["drawn_patients"]["train"], described["split"]["train"]
-    union_share = plan["union_share"] if 0 < len(drawn) < len(patients) else None
     whose = "The paper's recipe as train/ has it" if plan["recipe"] == "paper" else "The house protocol"
-    views = "every training slice" if plan["slices_per_epoch"] is None else f"{plan['slices_per_epoch']} random views"
-    words = [
-        f"{whose}: up to {plan['epochs']} epochs of {views}",
-        f"{described['size']} pixels a side",
-        f"of which a view shows {plan['view']:.0%}" if "view" in plan else "",
-        f"batch {plan['batch_size']}",
-        f"{plan['optimiser']} at {plan['learning_rate']:g} ({plan['schedule']})",
-        f"loss `{plan['loss']}`",
-        f"augmentation `{plan['augmentation']}`",
-        f"{union_share:.0%} of the items from volumes with liver masks alone" if union_share else "",
-        f"synthetic tumours painted into {plan['painted']:.0%} of the CT items" if plan["painted"] else "",
-        "exponential average of the weights" if plan["average"] else "",
-        "the epoch of least validation loss was kept" if plan["keep"] == "best" else "the last epoch was taken",
-    ]
-    return ", ".join(word for word in words if word)
+    if not 0 < len(drawn) < len(patients):
+        plan = plan | {"union_share": 0}
+    kept = "the epoch of least validation loss was kept" if plan["keep"] == "best" else "the last epoch was taken"
+    return f"{whose}, {described['size']} pixels a side: {plan_in_words(plan)}, {kept}"
 
 
 def _start(described: Described) -> str:
