@@ -36,6 +36,7 @@ class Variant:
     scales: tuple[float, ...] = (1.0,)  # of the inference
     larger: float = 1.0  # of the inference: side of the input, in sides of the views that it learned from
     largest_component: bool = True  # of the inference
+    tumour_threshold: float = 0.5  # of the inference: tumour's share of liver and tumour above which a voxel is tumour
     cascade: bool = False  # of the inference: the same fold's unet_liver says where to look
 
 
@@ -148,6 +149,16 @@ STUDIES = (
         ),
         "It learned from views that were zoomed by up to 1.5, so organs of such a size are nothing new to it; the "
         "TransUNet because all six patients were held out from it.",
+    ),
+    Study(
+        "operating point",
+        "How sure should a network be of a tumour? (inference alone)",
+        tuple(
+            Variant("transunet", name, plan={"painted": 0.4}, larger=1.25, tumour_threshold=threshold)
+            for name, threshold in (("0.5", 0.5), ("0.25", 0.25), ("0.75", 0.75), ("0.9", 0.9))
+        ),
+        "A voxel of the liver is tumour where tumour has more than this share of the probability. Networks that "
+        "learned from painted tumours as well, since those ship; the app lets every visitor move this threshold.",
     ),
     Study(
         "largest component",

@@ -14,13 +14,14 @@ from torch import nn
 
 from livdemo.cases import find_case_files, open_files
 from livdemo.checkpoints import Checkpoint
-from livdemo.comparison import Result, compare
+from livdemo.comparison import Result, compare, rescore
 from livdemo.metrics import Confusion, count_confusion
 from livdemo.metrics.lesions import lesion_ledger
 from livdemo.metrics.mask_pair import state_of
 from livdemo.metrics.overlap import dice
 from livdemo.models.untrained import untrained
-from livdemo.predictor import Inference, Predictor
+from livdemo.predictor import Assembly, Inference, Predictor
+from livdemo.rescoring import Rule, relabel
 from livdemo.volume import volume_from_hu
 from train.run import Run, exported_weights
 from train.scans import Scan
@@ -62,21 +63,30 @@ def held_out_scans(run: Run, scans: Sequence[Scan]) -> list[Scan]:
     return [s for s in scans if s.patient in held_out and s.labels == "full" and s.modality == "CT"]
 
 
-def score_volumes(predictor: Predictor, scans: Sequence[Scan]) -> list[Figures]:
+def score_volumes(predictor: Predictor, scans: Sequence[Scan], rule: Rule | None = None) -> list[Figures]:
     """A row a volume. A volume with missing slices is no volume to a network that looks at neighbours: its row says
-    so in `skipped` and has no figures."""
-    return [_score_volume(predictor, scan) for scan in scans]
+    so in `skipped` and has no figures.
+
+    rule: how probabilities become labels; None: as the predictor decides.
+    """
+    return [_score_volume(predictor, scan, rule) for scan in scans]
 
 
-def _score_volume(predictor: Predictor, scan: Scan) -> Figures:
+def _score_volume(predictor: Predictor, scan: Scan, rule: Rule | None) -> Figures:
     hu, reference, position = scan.load()  # (N, C, H, W), (N, H, W), (N,)
     about = {"volume": scan.volume, "patient": scan.patient, "source": scan.source, "slices": len(position)}
     if (np.diff(position) != 1).any():
         return {**about, "skipped": "slices are missing in between"}
     channels = [volume_from_hu(np.ascontiguousarray(hu[:, c]), VOXELS, spacing_known=False) for c in range(hu.shape[1])]
     phases = dict(zip(predictor.checkpoint.phases, channels, strict=False))
-    prediction = predictor.predict(channels[0], phases or None)
+    assembly = Assembly(predictor, channels[0], keep_quantised=rule is not None)
+    for finished in predictor.stream(channels[0], phases or None):
+        assembly.add(finished)
+    prediction = assembly.finish()
     label_map = prediction.label_map
+    if rule is not None:
+        assert prediction.quantised is not None
+        label_map = relabel(prediction.quantised, VOXELS, rule)
     figures = {**about, "seconds": prediction.seconds, **_label("liver", label_map > 0, reference > 0)}
     if "tumour" not in predictor.checkpoint.labels:
         return figures
@@ -137,12 +147,17 @@ def _mean(rows: Sequence[Figures], key: str) -> float:
 
 
 def score_unseen(
-    checkpoint: Checkpoint, networks: Mapping[str, nn.Module], folder: Path, inference: Inference, device: str
+    checkpoint: Checkpoint,
+    networks: Mapping[str, nn.Module],
+    folder: Path,
+    inference: Inference,
+    device: str,
+    rule: Rule | None = None,
 ) -> list[Figures]:
     """A row a label of every case of the folder that has a reference (livdemo/cases.py says which layouts).
 
     networks: by model, the cascade's first stage among them. A network of contrast phases cannot run on one scan: no
-    rows. InputError as reading a scan does.
+    rows. rule: as score_volumes(). InputError as reading a scan does.
     """
     if checkpoint.phases:
         return []
@@ -151,9 +166,10 @@ def score_unseen(
         if files.reference is None:
             continue
         case = open_files(files)
-        for event in compare(case, [checkpoint], device, inference, networks):
+        for event in compare(case, [checkpoint], device, inference, networks, quantised=rule is not None):
             if isinstance(event, Result):
-                rows += [_unseen(case.name, case.volume.spacing_known, event, k) for k in range(len(event.metrics))]
+                result = event if rule is None else rescore(case, event, rule)
+                rows += [_unseen(case.name, case.volume.spacing_known, result, k) for k in range(len(result.metrics))]
     return rows
 
 

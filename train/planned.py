@@ -22,6 +22,7 @@ from typing import Any, Literal
 from livdemo.errors import InputError
 from livdemo.models import ModelSpec, Preset, get_model, list_models
 from livdemo.predictor import Inference
+from livdemo.rescoring import Rule
 from train.ablations import STUDIES, Data, Study, Variant
 from train.cache import Slices, cached_slices
 from train.liver_free import liver_free_scans
@@ -110,6 +111,14 @@ class Planned:
     @property
     def inference(self) -> Inference:
         return Inference(scales=self.variant.scales)
+
+    @property
+    def rule(self) -> Rule | None:
+        """How its probabilities become labels, where that is not as the predictor decides."""
+        variant = self.variant
+        if variant.tumour_threshold == Rule.tumour_threshold:
+            return None
+        return Rule(tumour_threshold=variant.tumour_threshold, largest_component=variant.largest_component)
 
     @property
     def asked_size(self) -> int:

@@ -243,12 +243,12 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
         inference = replace(inference, liver=found)
     volumes: list[dict[str, Any]] = []
     if scans := held_out_scans(one.run, one.scans):
-        volumes = score_volumes(Predictor(checkpoint, device, inference, network, liver), scans)
+        volumes = score_volumes(Predictor(checkpoint, device, inference, network, liver), scans, one.rule)
     scored = None
     if unseen is not None:
         ct = (one.run.slices.modality == "CT").all()
         networks = {checkpoint.model: network} | ({"unet_liver": liver} if liver else {})
-        scored = score_unseen(checkpoint, networks, unseen, inference, device) if ct else []
+        scored = score_unseen(checkpoint, networks, unseen, inference, device, one.rule) if ct else []
     return _row(one, history, volumes, scored, device, adopted, checkpoint, inference)
 
 
@@ -263,6 +263,7 @@ def _row(
     inference: Inference,
 ) -> Row:
     described = one.described
+    rule = one.rule.describe() if one.rule else ""
     best = described["plan"]["keep"] == "best"
     kept = min(history, key=lambda epoch: epoch["validation_loss"]) if best else history[-1]
     return {
@@ -274,7 +275,7 @@ def _row(
         "size": described["size"],
         "asked_size": one.asked_size,
         "preprocessing": checkpoint.preprocessing.describe(),
-        "inference": inference.describe() or "plain",
+        "inference": "; ".join(filter(None, (inference.describe(), rule))) or "plain",
         "largest_component": one.variant.largest_component,
         "seed": one.run.seed,
         "sources": described["sources"],

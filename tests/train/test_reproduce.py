@@ -22,6 +22,7 @@ from livdemo.models.unet import UNet
 from livdemo.models.untrained import untrained
 from livdemo.phantom import make_phantom
 from livdemo.predictor import Predictor
+from livdemo.rescoring import Rule
 from tests.conftest import REPOSITORY
 from tests.made_up import block_case
 from tests.small_model import Thresholds
@@ -302,6 +303,10 @@ def test_the_figures_of_a_volume_by_hand() -> None:
     assert skipped["skipped"] == "slices are missing in between"
     largest = replace(checkpoint, largest_component=True)
     assert score_volumes(Predictor(largest, "cpu", network=Thresholds()), [scan])[0]["liver_dice"] == 1
+    # The tumour's grey is 0.95, so this network gives it 1 / (1 + e) = 0.27 of the probability.
+    doubtful = Predictor(largest, "cpu", network=Thresholds(tumour_from=0.97))
+    dice = [score_volumes(doubtful, [scan], Rule(tumour_threshold=t))[0]["tumour_dice"] for t in (0.25, 0.3)]
+    assert dice == [1, 0]
 
 
 def test_volumes_are_averaged_to_the_patient_first() -> None:
@@ -420,6 +425,15 @@ def test_a_row_cut_short_by_a_kill_is_cut_off(tmp_path: Path) -> None:
     path.write_text('{"series": 1}\n')
     with pytest.raises(InputError, match=r"Line 1 of .* is no row"):
         read_rows(path)
+
+
+def test_operating_points_are_of_one_network(call: Call, tmp_path: Path) -> None:
+    assert call("--protocol", "ablations", "--studies", "operating point", "--folds", "A") == 0
+    rows = read_rows(tmp_path / "runs.jsonl")
+    assert [row["variant"] for row in rows] == ["0.5", "0.25", "0.75", "0.9"]
+    assert len({row["key"] for row in rows}) == 1, "one training, asked in four ways"
+    assert rows[0]["inference"] == "plain"
+    assert all(f"more than {row['variant']} of that sum" in row["inference"] for row in rows[1:])
 
 
 def test_a_cascade_looks_where_the_same_fold_found_the_liver(call: Call, tmp_path: Path) -> None:
