@@ -234,11 +234,13 @@ def rankings(pairs: Mapping[str, Figures]) -> list[str]:
         if found["patients"] < MIN_CASES:
             lines.append(f"{label}: {found['patients']} patients so far, and no test is made below {MIN_CASES}.")
             continue
-        about = f"{found['pairs']} pairs of models on the same {found['patients']} patients"
+        about = (
+            f"Wilcoxon on the same {found['patients']} patients, pairs of models: {found['pairs']}, corrected by Holm"
+        )
         apart = "; ".join(f"{a['better']} above {a['worse']} by {a['difference']:.3f}" for a in found["apart"])
         told = f"it separates {len(found['apart'])}: {apart}" if apart else "it separates none: **no ranking**"
         left = f" Not in it, for want of a patient: {', '.join(found['left_out'])}." if found["left_out"] else ""
-        lines.append(f"{label}: of {about}, paired test (Wilcoxon, corrected by Holm): {told}.{left}")
+        lines.append(f"{label}: paired test ({about}): {told}.{left}")
     return lines
 
 
