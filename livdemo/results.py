@@ -128,7 +128,7 @@ def made_with(one: Figures, same_plan: bool) -> list[str]:
     if same_plan or len(one["sizes"]) == 1:  # variants of other sizes say so by their names
         lines += sizes_in_words(one["sizes"])
     lines.append(
-        f"{one['runs']} runs, {one['hours']:.1f} hours of training; {'; '.join(one['devices'])}; torch "
+        f"Training runs: {one['runs']}; hours of training: {one['hours']:.1f}; {'; '.join(one['devices'])}; torch "
         f"{', '.join(one['torch'])}; seed {', '.join(map(str, one['seeds']))}; commit {', '.join(one['commits'])}."
     )
     return lines

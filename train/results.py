@@ -138,14 +138,15 @@ def _how(rows: Sequence[Row]) -> Figures:
         for row, plan in zip(rows, plans, strict=True)
         if plan not in (_written(usual), _written(_in_items(usual, row)))
     }
+    trained = {row["key"]: row["seconds"] for row in rows}  # variants of the inference ask one network
     return {
         "commands": _distinct(rows, "command"),
         "devices": _distinct(rows, "device"),
         "torch": _distinct(rows, "torch"),
         "commits": sorted({row["commit"][:12] for row in rows}),
         "seeds": sorted({row["seed"] for row in rows}),
-        "runs": len(rows),
-        "hours": sum(row["seconds"] for row in rows) / 3600,
+        "runs": len(trained),
+        "hours": sum(trained.values()) / 3600,
         "sizes": _sizes(rows),
         "plan": usual or None,
         "other_plans": sorted(other),

@@ -92,6 +92,14 @@ def test_a_variant_is_compared_with_the_first_of_its_study() -> None:
     assert "+0.325 (" in text
 
 
+def test_a_network_that_is_asked_in_two_ways_was_trained_once() -> None:
+    about = {"study": "scales", "series": "ablations, classroom, 128 pixels"}
+    asked = [row | about | {"variant": way} for way in ("one scale", "three") for row in three_folds("sfan", LOW)]
+    study = next(study for study in tables(asked)["studies"] if study["study"] == "scales")
+    assert study["runs"] == 3
+    assert study["hours"] == pytest.approx(sum(row["seconds"] for row in asked[:3]) / 3600)
+
+
 def test_unseen_volumes_keep_folds_and_everybody_apart() -> None:
     def seen(dice: float) -> list[Row]:
         one = {"case": "chaos", "label": "liver", "state": "ok", "dice": dice, "volume_ml": 1500.0, "seconds": 2.0}
