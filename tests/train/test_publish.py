@@ -388,7 +388,7 @@ def test_who_learned_from_phantoms_says_which_and_how_well() -> None:
     drawn = {"train": ["phantom 0", "phantom 1"], "validation": ["phantom 2"]}
     told = weakness(get_model("clstm4d"), described | {"drawn_patients": drawn}, {"tumour_dice": 0.25})
     assert "the built-in one among them" in told
-    assert told.endswith("Tumour Dice on 1 held-out phantoms was 0.25.")
+    assert told.endswith("Tumour Dice on 1 held-out phantom was 0.25.")
     drawn = {"train": ["phantom 1"], "validation": []}
     told = weakness(get_model("clstm4d"), described | {"drawn_patients": drawn}, {})
     assert told.endswith("alone and has never seen a real scan: its answers on one mean nothing.")
