@@ -237,7 +237,7 @@ def rankings(pairs: Mapping[str, Figures]) -> list[str]:
         about = (
             f"Wilcoxon on the same {found['patients']} patients, pairs of models: {found['pairs']}, corrected by Holm"
         )
-        apart = "; ".join(f"{a['better']} above {a['worse']} by {a['difference']:.3f}" for a in found["apart"])
+        apart = ", ".join(f"{a['better']} > {a['worse']} (+{a['difference']:.3f})" for a in found["apart"])
         told = f"it separates {len(found['apart'])}: {apart}" if apart else "it separates none: **no ranking**"
         left = f" Not in it, for want of a patient: {', '.join(found['left_out'])}." if found["left_out"] else ""
         lines.append(f"{label}: paired test ({about}): {told}.{left}")

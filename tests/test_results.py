@@ -64,7 +64,7 @@ def test_who_may_be_called_better() -> None:
     two = tables([*three_folds("sfan", LOW), *three_folds("unet64", HIGH)])["protocols"][0]
     liver, tumour = rankings(two["pairs"])
     assert "no ranking" in liver
-    assert "unet64 above sfan by 0.325" in tumour
+    assert "unet64 > sfan (+0.325)" in tumour
     assert not any(on_phantoms(model) for model in two["models"])
 
 
