@@ -188,9 +188,10 @@ class Predictor:
         volume: Volume,
         phases: Mapping[str, Volume] | None = None,
         keep_probabilities: bool = False,
+        keep_quantised: bool = False,
     ) -> Prediction:
         """Run every slice, then what needs the whole volume."""
-        assembly = Assembly(self, volume, keep_probabilities)
+        assembly = Assembly(self, volume, keep_probabilities, keep_quantised)
         for finished in self.stream(volume, phases):
             assembly.add(finished)
         return assembly.finish()

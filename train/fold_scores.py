@@ -20,7 +20,7 @@ from livdemo.metrics.lesions import lesion_ledger
 from livdemo.metrics.mask_pair import state_of
 from livdemo.metrics.overlap import dice
 from livdemo.models.untrained import untrained
-from livdemo.predictor import Assembly, Inference, Predictor
+from livdemo.predictor import Inference, Predictor
 from livdemo.rescoring import Rule, relabel
 from livdemo.volume import volume_from_hu
 from train.run import Run, exported_weights
@@ -79,10 +79,7 @@ def _score_volume(predictor: Predictor, scan: Scan, rule: Rule | None) -> Figure
         return {**about, "skipped": "slices are missing in between"}
     channels = [volume_from_hu(np.ascontiguousarray(hu[:, c]), VOXELS, spacing_known=False) for c in range(hu.shape[1])]
     phases = dict(zip(predictor.checkpoint.phases, channels, strict=False))
-    assembly = Assembly(predictor, channels[0], keep_quantised=rule is not None)
-    for finished in predictor.stream(channels[0], phases or None):
-        assembly.add(finished)
-    prediction = assembly.finish()
+    prediction = predictor.predict(channels[0], phases or None, keep_quantised=rule is not None)
     label_map = prediction.label_map
     if rule is not None:
         assert prediction.quantised is not None
