@@ -34,8 +34,9 @@ from train.fold_scores import fold_network, held_out_scans, per_patient, score_u
 from train.loop import Training, train
 from train.plan import HOUSE, SECOND_COURSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
-from train.run import History, commit, finished_epochs, read_described, read_history, without_versions
+from train.run import History, Run, commit, finished_epochs, read_described, read_history, without_versions
 from train.run_log import Row, append_row, asked_size, latest, read_rows, who
+from train.shipped_start import shipped_folder, ships
 
 RUNS = Path("results") / "runs.jsonl"
 FORWARD_SHARE = 0.4  # of a training step's time that a slice takes when it is only looked at
@@ -142,7 +143,8 @@ class Estimates:
 
     def _training(self, one: Planned) -> float:
         """The epochs that are left, with their validations, and those of the networks that it needs first."""
-        first = [needed for needed in (one.begins_with, one.first_stage) if needed is not None]
+        course = None if one.begins_with is None or ships(one.begins_with) else one.begins_with
+        first = [needed for needed in (course, one.first_stage) if needed is not None]
         plan, done = one.run.plan, finished_epochs(one.run.out)
         slices = (plan.epochs - done) * (one.slices_an_epoch + FORWARD_SHARE * _held_out(one))
         slices += plan.pretext_slices if not done and _has_pretext(one) else 0
@@ -231,9 +233,7 @@ def _work(queue: Sequence[tuple[float, Planned]], asked: argparse.Namespace, dev
 
 def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False) -> Row:
     """Train the run to its end (or what is left of it), score it, and give its row. InputError as both do."""
-    if one.begins_with is not None:
-        train(one.begins_with.run, resume=True)
-    train(one.run, resume=True)
+    train(_begun(one), resume=True)
     history = read_history(one.run.out)
     checkpoint, network = fold_network(one.run, one.variant.largest_component, one.asked_size)
     inference, liver = one.inference, None
@@ -250,6 +250,16 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
         networks = {checkpoint.model: network} | ({"unet_liver": liver} if liver else {})
         scored = score_unseen(checkpoint, networks, unseen, inference, device, one.rule) if ct else []
     return _row(one, history, volumes, scored, device, adopted, checkpoint, inference)
+
+
+def _begun(one: Planned) -> Run:
+    """The run with what it begins with: its first course, trained here unless it ships and no epoch of it is here."""
+    if one.begins_with is None:
+        return one.run
+    if ships(one.begins_with):
+        return replace(one.run, start=shipped_folder(one.begins_with))
+    train(one.begins_with.run, resume=True)
+    return one.run
 
 
 def _row(

@@ -5,17 +5,19 @@ import json
 import shutil
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from livdemo.checkpoints import find_checkpoint, read_manifest
+from livdemo.checkpoints import find_checkpoint, load_model, read_manifest
 from tests.train.slice_folder import write_slices
 from tests.train.test_reproduce import PLAN, tiny
 from train.evidence import FIRST_ALONE, refresh
 from train.export import _same_network, _scripted, export
+from train.loop import Training
 from train.reproduce import main as reproduce
 from train.results import tables
 from train.run_log import Row, append_row, read_rows
@@ -222,3 +224,37 @@ def test_the_second_course_ships_where_there_is_one(shipping: list[str], trained
     assert FIRST_ALONE in _card(tmp_path, "unet64")
     assert "| A |" in _card(tmp_path, "unet64")
     assert "first course" not in find_checkpoint("unet_liver").weak
+
+
+def test_a_second_course_begins_with_what_ships_where_the_first_ones_folder_is_gone(
+    shipping: list[str], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ship(shipping) == 0
+    shipped = load_model(find_checkpoint("unet64").sha256, "cpu").state_dict()
+    monkeypatch.setattr("train.planned.get_model", tiny)
+    monkeypatch.setattr("train.reproduce.HOUSE", PLAN)
+    monkeypatch.setattr("train.reproduce.SECOND_COURSE", replace(PLAN, epochs=1, union_share=0.65))
+    begun_with: list[dict[str, Tensor]] = []
+    begin = Training.begin
+
+    def watched(self: Training) -> None:
+        begin(self)
+        begun_with.append({name: value.clone() for name, value in self.network.state_dict().items()})
+
+    monkeypatch.setattr(Training, "begin", watched)
+    there = ["--out", str(tmp_path / "elsewhere"), "--log", str(tmp_path / "runs.jsonl")]
+    common = ["--data", str(trained / "data"), "--size", "32", "--device", "cpu", "--cache", str(trained / "cache")]
+    asked = [*common, *there, "--protocol", "second", "--models", "unet64", "--folds", "all"]
+    assert reproduce(asked) == 0
+    (begun,) = begun_with
+    assert begun.keys() == shipped.keys()
+    assert all(torch.equal(value, shipped[name]) for name, value in begun.items())
+    (row,) = read_rows(tmp_path / "runs.jsonl")
+    first = find_checkpoint("unet64").run
+    made = {path.name for path in (tmp_path / "elsewhere").iterdir() if path.is_dir()}
+    assert made == {f"unet64-{row['key']}", f"unet64-{first}-shipped"}
+
+    assert reproduce([*common, *there, "--models", "unet64", "--folds", "all"]) == 0
+    assert len(begun_with) == 2, "the first course itself is trained where it is asked for: the shipped file is no run"
+    assert reproduce(asked) == 0, "and nothing is left to do"
+    assert len(begun_with) == 2

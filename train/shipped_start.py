@@ -1,0 +1,33 @@
+"""What a second course begins with, when the folder of the first is gone but its network ships.
+
+Run folders stay on the machine that trained; weights travel with the repository. Their file kept half precision, which
+is far finer than what a step of training moves.
+"""
+
+from pathlib import Path
+
+from livdemo.checkpoints import Checkpoint, load_model, read_manifest
+from train.planned import Planned
+from train.run import finished_epochs, save_weights
+
+
+def ships(one: Planned) -> bool:
+    """Whether the weights in the manifest are of this very run, and none of its epochs is here."""
+    return not finished_epochs(one.run.out) and _shipped(one) is not None
+
+
+def shipped_folder(one: Planned) -> Path:
+    """A folder with the shipped weights of the run, for Run.start. It has no history, so nobody takes it for the run.
+
+    InputError when the shipped file is not the one that the manifest pins, or the disk is full.
+    """
+    checkpoint = _shipped(one)
+    assert checkpoint is not None, "ask ships() first"
+    folder = one.run.out.with_name(f"{one.run.out.name}-shipped")
+    if not (folder / "state.pt").exists():
+        save_weights(one.in_folder(folder).run, load_model(checkpoint.sha256, "cpu").state_dict())
+    return folder
+
+
+def _shipped(one: Planned) -> Checkpoint | None:
+    return next((row for row in read_manifest() if row.run == one.key), None)
