@@ -5,6 +5,7 @@ train(run)   begins, or goes on after the last finished epoch, and returns the l
 
 import copy
 import ctypes
+import math
 import sys
 import time
 from typing import Any
@@ -116,8 +117,15 @@ class Training:
         )
         for batch in bar:
             losses.append(self.step(batch))
+            self._check(losses[-1], f"step {len(losses)} of epoch {number + 1}")
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", refresh=False)
         return float(np.mean(losses))
+
+    def _check(self, loss: float, where: str) -> None:
+        """InputError when the run can only go on with weights that are no numbers."""
+        if not math.isfinite(loss):
+            mend = "train without --bf16" if self.plan.bf16 else "train with a smaller learning rate or another --seed"
+            raise InputError(f"The loss of {self.run.spec.name} is no number any more, in {where}; {mend}.")
 
     def step(self, batch: Batch) -> float:
         """Forward, backward, one move of the weights."""

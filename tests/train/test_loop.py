@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from livdemo.checkpoints import find_checkpoint, load_model
 from livdemo.errors import InputError
@@ -23,7 +24,7 @@ from tests.train.slice_folder import write_slices
 from train.batches import Feed
 from train.cache import Slices, cached_slices
 from train.export import GOLDEN_STRIDE, export, golden_logits
-from train.loop import train
+from train.loop import Training, train
 from train.plan import HOUSE, Plan
 from train.run import Run, exported_weights, read_described, read_state
 from train.sources import find_scans
@@ -64,6 +65,16 @@ def test_it_learns_the_bright_disc(make_run: MakeRun) -> None:
     last = train(make_run("learns", LEARNS))
     assert last["liver_dice"] > 0.7
     assert last["validation_volumes"] == 3
+
+
+@pytest.mark.parametrize(("bf16", "mend"), [(True, "without --bf16"), (False, "smaller learning rate")])
+def test_a_loss_that_is_no_number_ends_the_run(make_run: MakeRun, bf16: bool, mend: str) -> None:
+    """The weights are spoilt with it, so the rest of the epochs would be wasted and the row a lie."""
+    run = make_run("spoilt", replace(PLAN, bf16=bf16, clip=None, learning_rate=1e30))
+    training = Training(run, Accelerator())
+    training.begin()
+    with pytest.raises(InputError, match=rf"unet64 is no number any more, in step \d+ of epoch 1; .*{mend}"):
+        training.epoch(0)
 
 
 def test_a_two_label_network_learns_the_union(make_run: MakeRun) -> None:
