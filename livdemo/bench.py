@@ -36,8 +36,9 @@ class Fed:
 
     @property
     def matches(self) -> bool:
-        """Whether it was fed as it was trained."""
-        return self.preprocessing == self.checkpoint.preprocessing
+        """Whether it was fed as it was trained; a smaller picture of a scan that was cut close is no mismatch."""
+        trained = self.checkpoint.preprocessing
+        return replace(self.preprocessing, size=trained.size) == trained
 
     @property
     def badge(self) -> str:
@@ -68,7 +69,8 @@ def feed(
         for step in replace(preprocessing, normalisation="unit").steps(case.volume.hu[slice_index])
     }
     image = steps.get("equalised", steps["windowed"])
-    return Fed(checkpoint, preprocessing, image, found.label_map, _dice(case, slice_index, found.label_map, checkpoint))
+    dice = _dice(case, slice_index, found.label_map, checkpoint)
+    return Fed(checkpoint, found.preprocessing, image, found.label_map, dice)
 
 
 def _dice(case: Case, slice_index: int, label_map: np.ndarray, checkpoint: Checkpoint) -> dict[str, float]:

@@ -20,7 +20,8 @@ from scipy import ndimage
 from livdemo.checkpoints import Checkpoint, find_checkpoint, load_model
 from livdemo.errors import InputError
 from livdemo.feeding import Prepare, feed_blocks, feed_sequences, feed_slices, pictures_of
-from livdemo.intensity import zscore_of
+from livdemo.framing import suited
+from livdemo.intensity import Preprocessing, zscore_of
 from livdemo.rescoring import Quantised, largest_piece, quantise, quantise_in_liver
 from livdemo.volume import Volume
 
@@ -37,6 +38,7 @@ class FinishedSlice:
     probabilities: np.ndarray  # float32 (labels, Y, X), on the CT's grid
     done: int  # slices finished so far, of both stages in a cascade
     total: int
+    preprocessing: Preprocessing  # as it was fed
     liver: np.ndarray | None = None  # bool (Y, X), second stage of a cascade only: where the first one found liver
 
 
@@ -46,6 +48,7 @@ class Inference:
 
     scales: tuple[float, ...] = (1.0,)  # S3: 0.5, 1.0 and 1.5, softmax maps averaged
     liver: Checkpoint | None = None  # first stage of the cascade: where to look
+    suits: bool = True  # a scan that was cut close is given as a smaller picture (framing.py); False: for comparing
 
     @property
     def passes(self) -> int:
@@ -59,6 +62,8 @@ class Inference:
             parts.append(f"tumours inside the liver that {self.liver.model} found")
         if len(self.scales) > 1:
             parts.append(f"averaged over the scales {', '.join(f'{scale:g}' for scale in self.scales)}")
+        if not self.suits:
+            parts.append("scans that were cut close as large as others")
         return ", ".join(parts)
 
 
@@ -89,6 +94,7 @@ class Prediction:
     seconds: float  # preparing, network and way back to the CT's grid; loading the model not counted
     peak_memory_mb: float  # of the device's memory on a GPU, of the whole process on a CPU
     rule: str  # how probabilities became labels
+    preprocessing: Preprocessing  # as it was fed: the checkpoint's, with a smaller picture where the scan was cut close
     probabilities: np.ndarray | None = field(default=None)  # float16 (labels, Z, Y, X), if asked for
     quantised: Quantised | None = None  # the same in bytes, for other rules without another run, if asked for
 
@@ -148,9 +154,10 @@ class Predictor:
             yield from self._cascade(self._first_stage, volume, phases)
             return
         depth, height, width = volume.shape
-        for done, (index, maps) in enumerate(self._feed(self._stack(volume, phases)), start=1):
-            probabilities = self.checkpoint.preprocessing.restore(maps, (height, width))
-            yield FinishedSlice(index, decide(probabilities), probabilities, done, depth)
+        fed = self.preprocessing_for(volume)
+        for done, (index, maps) in enumerate(self._feed(fed, self._stack(volume, phases)), start=1):
+            probabilities = fed.restore(maps, (height, width))
+            yield FinishedSlice(index, decide(probabilities), probabilities, done, depth, fed)
 
     def one_slice(self, volume: Volume, index: int, phases: Mapping[str, Volume] | None = None) -> FinishedSlice:
         """One slice by itself, for trying out: the network sees as many neighbours as it reads, and no cascade.
@@ -163,11 +170,11 @@ class Predictor:
             self.checkpoint.input_kind, self.checkpoint.depth
         )
         slab = slice(max(index - reach, 0), min(index + reach + 1, depth))
-        stack = self._stack(volume, phases)
-        for found, maps in self._feed([hu[slab] for hu in stack], stack):
+        stack, fed = self._stack(volume, phases), self.preprocessing_for(volume)
+        for found, maps in self._feed(fed, [hu[slab] for hu in stack], stack):
             if found == index - slab.start:
-                probabilities = self.checkpoint.preprocessing.restore(maps, (height, width))
-                return FinishedSlice(index, decide(probabilities), probabilities, 1, 1)
+                probabilities = fed.restore(maps, (height, width))
+                return FinishedSlice(index, decide(probabilities), probabilities, 1, 1, fed)
         raise IndexError(f"there is no slice {index} among {depth}")
 
     @torch.inference_mode()
@@ -179,7 +186,7 @@ class Predictor:
         explain: Any = getattr(self._model, "explain", None)
         if self.checkpoint.input_kind != "slice" or explain is None:
             raise InputError(f"{self.checkpoint.title} has no maps of one slice to show; choose another model.")
-        image = self._prepare(volume.hu, volume.hu)(index, index + 1)
+        image = _prepare(self.preprocessing_for(volume), volume.hu, volume.hu)(index, index + 1)
         found = explain(torch.from_numpy(image[:, None]).to(self.device))
         return {name: maps[0].float().cpu().numpy() for name, maps in found.items()}
 
@@ -206,13 +213,20 @@ class Predictor:
         assert phases is not None
         return [phases[name].hu for name in names]
 
-    def _feed(self, stack: list[np.ndarray], whole: list[np.ndarray] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def preprocessing_for(self, volume: Volume) -> Preprocessing:
+        """What this volume is fed with: the checkpoint's, with a smaller picture where the scan was cut close."""
+        own = self.checkpoint.preprocessing
+        return suited(own, volume, self.checkpoint.size_multiple) if self.inference.suits else own
+
+    def _feed(
+        self, fed: Preprocessing, stack: list[np.ndarray], whole: list[np.ndarray] | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Maps (K, S, S) of every slice, in the way that the network's kind of input asks for.
 
         whole: where a z-score is taken from, if the stack is only a part of it.
         """
         checkpoint, depth = self.checkpoint, len(stack[0])
-        prepare = [self._prepare(hu, of) for hu, of in zip(stack, whole or stack, strict=True)]
+        prepare = [_prepare(fed, hu, of) for hu, of in zip(stack, whole or stack, strict=True)]
         if checkpoint.input_kind == "slice":
             pictures = pictures_of(self._run, checkpoint.size_multiple, checkpoint.margin, self.inference.scales)
             return feed_slices(pictures, prepare[0], depth, SLICES_AT_ONCE[self.device])
@@ -226,11 +240,6 @@ class Predictor:
             depth,
             checkpoint.depth,
         )
-
-    def _prepare(self, hu: np.ndarray, whole: np.ndarray) -> Prepare:
-        preprocessing = self.checkpoint.preprocessing
-        zscore = zscore_of(whole, preprocessing.window) if preprocessing.normalisation == "zscore" else None
-        return lambda start, stop: preprocessing(hu[start:stop], zscore)
 
     @torch.inference_mode()
     def _run(self, images: np.ndarray, labels_axis: int = 1) -> np.ndarray:
@@ -254,7 +263,8 @@ class Predictor:
             yield replace(finished, label_map=rough[finished.index], total=2 * depth)
         liver = np.stack([ndimage.binary_fill_holes(one) for one in largest_piece(rough > 0)])
         box = _box_around(liver, CASCADE_MARGIN)
-        maps_of = self._feed([hu[box] for hu in self._stack(volume, phases)]) if box else iter(())
+        fed = self.checkpoint.preprocessing  # whole: S3 cuts the box out in order to see it enlarged
+        maps_of = self._feed(fed, [hu[box] for hu in self._stack(volume, phases)]) if box else iter(())
         inside = range(box[0].start, box[0].stop) if box else range(0)
         for index in range(depth):
             probabilities = np.zeros((len(self.checkpoint.labels), height, width), np.float32)
@@ -263,10 +273,10 @@ class Predictor:
                 assert box is not None
                 _, maps = next(maps_of)
                 shape = (box[1].stop - box[1].start, box[2].stop - box[2].start)
-                probabilities[:, box[1], box[2]] = self.checkpoint.preprocessing.restore(maps, shape)
+                probabilities[:, box[1], box[2]] = fed.restore(maps, shape)
             label_map = liver[index].astype(np.uint8)
             label_map[liver[index] & (probabilities[-1] > 0.5)] = 2
-            yield FinishedSlice(index, label_map, probabilities, depth + index + 1, 2 * depth, liver[index])
+            yield FinishedSlice(index, label_map, probabilities, depth + index + 1, 2 * depth, fed, liver[index])
 
 
 class Assembly:
@@ -282,6 +292,7 @@ class Assembly:
         labels = len(predictor.checkpoint.labels)
         self._probabilities = np.zeros((labels, *volume.hu.shape), np.float16) if keep_probabilities else None
         self._codes = np.zeros((2, *volume.hu.shape), np.uint8) if keep_quantised else None
+        self._preprocessing = predictor.checkpoint.preprocessing
         if predictor.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
 
@@ -289,6 +300,7 @@ class Assembly:
         """Take in one slice of the stream."""
         self.label_map[finished.index] = finished.label_map
         self.finished[finished.index] = True
+        self._preprocessing = finished.preprocessing  # of a cascade's second stage, which comes last
         if self._probabilities is not None:
             self._probabilities[:, finished.index] = finished.probabilities
         if self._codes is not None:
@@ -307,9 +319,15 @@ class Assembly:
             seconds=time.perf_counter() - self._began,
             peak_memory_mb=_peak_memory_mb(self._predictor.device),
             rule=decision_rule(checkpoint, self._predictor.inference),
+            preprocessing=self._preprocessing,
             probabilities=self._probabilities,
             quantised=None if self._codes is None else Quantised.pack(self._codes),
         )
+
+
+def _prepare(preprocessing: Preprocessing, hu: np.ndarray, whole: np.ndarray) -> Prepare:
+    zscore = zscore_of(whole, preprocessing.window) if preprocessing.normalisation == "zscore" else None
+    return lambda start, stop: preprocessing(hu[start:stop], zscore)
 
 
 def _codes_of(finished: FinishedSlice) -> np.ndarray:

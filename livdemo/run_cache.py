@@ -20,11 +20,12 @@ import numpy as np
 import livdemo
 from livdemo.cases import Case
 from livdemo.checkpoints import Checkpoint
+from livdemo.intensity import Preprocessing
 from livdemo.lits117 import cache_folder
 from livdemo.predictor import Prediction
 from livdemo.rescoring import Quantised
 
-FORMAT = 1  # of the files; raise it when what is kept changes
+FORMAT = 2  # of the files; raise it when what is kept changes
 _STAMP = ("device", "seconds", "peak_memory_mb", "rule")
 
 
@@ -39,6 +40,7 @@ def read_run(case: Case, checkpoint: Checkpoint) -> Prediction | None:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
             stamp = json.loads(str(kept["stamp"]))
+            fed = Preprocessing.from_dict(stamp["preprocessing"])
             codes = _codes(kept)
             label_map = np.zeros(case.volume.shape, np.uint8)
             label_map[_box(kept["label_box"])] = kept["labels"]
@@ -52,7 +54,8 @@ def read_run(case: Case, checkpoint: Checkpoint) -> Prediction | None:
         zipfile.BadZipFile,
     ):  # half a disk: the run is made and written again
         return None
-    return Prediction(label_map, checkpoint, quantised=codes, **{name: stamp[name] for name in _STAMP})
+    known = {name: stamp[name] for name in _STAMP}
+    return Prediction(label_map, checkpoint, preprocessing=fed, quantised=codes, **known)
 
 
 def write_run(case: Case, prediction: Prediction) -> Path:
@@ -63,8 +66,9 @@ def write_run(case: Case, prediction: Prediction) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     box = _box_of(prediction.label_map)
     codes = prediction.quantised
+    stamp = {name: getattr(prediction, name) for name in _STAMP}
     arrays = {
-        "stamp": np.array(json.dumps({name: getattr(prediction, name) for name in _STAMP})),
+        "stamp": np.array(json.dumps({**stamp, "preprocessing": prediction.preprocessing.to_dict()})),
         "labels": prediction.label_map[box],
         "label_box": _numbers(box),
         "shape": np.array(codes.shape),

@@ -37,6 +37,8 @@ class Variant:
     larger: float = 1.0  # of the inference: side of the input, in sides of the views that it learned from
     largest_component: bool = True  # of the inference
     tumour_threshold: float = 0.5  # of the inference: tumour's share of liver and tumour above which a voxel is tumour
+    cut: float = 1.0  # of the held-out slices' side that is left of them, around the liver
+    suits: bool = True  # of the inference: what was cut close is given as a smaller picture
     cascade: bool = False  # of the inference: the same fold's unet_liver says where to look
 
 
@@ -149,6 +151,19 @@ STUDIES = (
         ),
         "It learned from views that were zoomed by up to 1.5, so organs of such a size are nothing new to it; the "
         "TransUNet because all six patients were held out from it.",
+    ),
+    Study(
+        "close cut",
+        "How large a picture should a network get of a scan that was cut around the liver? (inference alone)",
+        (
+            Variant("aunet_ds", "whole slices", larger=1.25),
+            *(
+                Variant("aunet_ds", f"{cut:.0%} of their side, {how}", larger=1.25, cut=cut, suits=suits)
+                for cut in (0.8, 0.65, 0.5)
+                for how, suits in (("as large a picture", False), ("smaller where the body is cut", True))
+            ),
+        ),
+        "The rule stands in livdemo/framing.py; its two constants are what these patients' whole slices have.",
     ),
     Study(
         "operating point",

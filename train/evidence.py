@@ -12,6 +12,7 @@ from typing import Any
 
 from livdemo.checkpoints import Checkpoint, read_manifest, write_manifest
 from livdemo.results import figure, find_model, found_of, on_phantoms, protocol_of
+from livdemo.words import counted
 from train.results_page import spread, table
 
 Figures = dict[str, Any]
@@ -64,7 +65,7 @@ def _told(row: Checkpoint, model: Figures, first: Figures | None) -> Checkpoint:
 def weakness(labels: Sequence[str], model: Figures, first: Figures | None = None) -> str:
     """What these weights cannot do, in one sentence for the app. first: as first_courses() has it."""
     label, phantoms = labels[-1], on_phantoms(model)
-    known, whom = model[f"{label}_dice"], "phantoms" if phantoms else "patients"
+    known, whom = model[f"{label}_dice"], "phantom" if phantoms else "patient"
     if phantoms:
         start = learned_from_phantoms(built_in=True)  # phantom 0 is one of train.planned.PHANTOM_SEEDS
     elif label == "liver":
@@ -73,13 +74,12 @@ def weakness(labels: Sequence[str], model: Figures, first: Figures | None = None
         start = f"Learned tumours from {model['tumour_patients']} patients only"
     if not known["n"] and first is not None:
         before = first[f"{label}_dice"]
-        figures = (
-            f"{label} Dice on {before['n']} patients whom it had not seen was {before['mean']:.2f} after its first"
-        )
-        return f"{start}; {figures} course, and was not measured after the second."
+        unseen = f"{counted(before['n'], 'patient')} whom it had not seen"
+        figures = f"{label} Dice on {unseen} was {before['mean']:.2f} after its first course"
+        return f"{start}; {figures}, and was not measured after the second."
     if not known["n"]:
-        return f"{start}; how it does on {whom} that it has not seen was not measured yet."
-    found = f"{label} Dice on {known['n']} {whom} whom the same recipe had not seen was {known['mean']:.2f}"
+        return f"{start}; how it does on {whom}s that it has not seen was not measured yet."
+    found = f"{label} Dice on {counted(known['n'], whom)} whom the same recipe had not seen was {known['mean']:.2f}"
     return f"{start}; {found}" + (", so expect missed tumours." if label == "tumour" and not phantoms else ".")
 
 

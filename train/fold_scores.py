@@ -63,17 +63,36 @@ def held_out_scans(run: Run, scans: Sequence[Scan]) -> list[Scan]:
     return [s for s in scans if s.patient in held_out and s.labels == "full" and s.modality == "CT"]
 
 
-def score_volumes(predictor: Predictor, scans: Sequence[Scan], rule: Rule | None = None) -> list[Figures]:
+def score_volumes(
+    predictor: Predictor, scans: Sequence[Scan], rule: Rule | None = None, cut: float = 1.0
+) -> list[Figures]:
     """A row a volume. A volume with missing slices is no volume to a network that looks at neighbours: its row says
     so in `skipped` and has no figures.
 
-    rule: how probabilities become labels; None: as the predictor decides.
+    rule: how probabilities become labels; None: as the predictor decides. cut: as cut_close().
     """
-    return [_score_volume(predictor, scan, rule) for scan in scans]
+    return [_score_volume(predictor, scan, rule, cut) for scan in scans]
 
 
-def _score_volume(predictor: Predictor, scan: Scan, rule: Rule | None) -> Figures:
+def cut_close(hu: np.ndarray, reference: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of a volume (N, C, S, S) and its reference (N, S, S) when it is cut around the liver.
+
+    share: of the slices' side; the square has the liver's middle in its own, as far as the slices reach.
+    """
+    side = hu.shape[-1]
+    kept = round(side * share)
+    corner = []
+    for axis in (1, 2):
+        places = np.flatnonzero((reference > 0).any(axis=(0, 3 - axis)))
+        middle = (places[0] + places[-1] + 1) / 2 if places.size else side / 2
+        corner.append(int(min(max(middle - kept / 2, 0), side - kept)))
+    rows, columns = (slice(start, start + kept) for start in corner)
+    return hu[..., rows, columns], reference[:, rows, columns]
+
+
+def _score_volume(predictor: Predictor, scan: Scan, rule: Rule | None, cut: float) -> Figures:
     hu, reference, position = scan.load()  # (N, C, H, W), (N, H, W), (N,)
+    hu, reference = cut_close(hu, reference, cut)
     about = {"volume": scan.volume, "patient": scan.patient, "source": scan.source, "slices": len(position)}
     if (np.diff(position) != 1).any():
         return {**about, "skipped": "slices are missing in between"}

@@ -110,7 +110,7 @@ class Planned:
 
     @property
     def inference(self) -> Inference:
-        return Inference(scales=self.variant.scales)
+        return Inference(scales=self.variant.scales, suits=self.variant.suits)
 
     @property
     def rule(self) -> Rule | None:

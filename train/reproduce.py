@@ -243,10 +243,11 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
         inference = replace(inference, liver=found)
     volumes: list[dict[str, Any]] = []
     if scans := held_out_scans(one.run, one.scans):
-        volumes = score_volumes(Predictor(checkpoint, device, inference, network, liver), scans, one.rule)
+        predictor = Predictor(checkpoint, device, inference, network, liver)
+        volumes = score_volumes(predictor, scans, one.rule, one.variant.cut)
     scored = None
     if unseen is not None:
-        ct = (one.run.slices.modality == "CT").all()
+        ct = (one.run.slices.modality == "CT").all() and one.variant.cut == 1
         networks = {checkpoint.model: network} | ({"unet_liver": liver} if liver else {})
         scored = score_unseen(checkpoint, networks, unseen, inference, device, one.rule) if ct else []
     return _row(one, history, volumes, scored, device, adopted, checkpoint, inference)

@@ -288,7 +288,7 @@ def _origin(comparison: Comparison, facts: dict[str, Any]) -> Iterator[str]:
             if run["trained"]
             else ("Checkpoint", f"none: random weights of seed {checkpoint.seed}, {checkpoint.preset} size"),
             ("sha256", checkpoint.sha256),
-            ("Preprocessing", checkpoint.preprocessing.describe()),
+            ("Preprocessing", prediction.preprocessing.describe()),
             ("Decision rule", prediction.rule),
             ("Inference", f"{run['inference']}; {prediction.seconds:.1f} s on {prediction.device}"),
             ("Trained on", checkpoint.trained_on),

@@ -73,7 +73,7 @@ def _run_provenance(result: Result) -> dict[str, Any]:
         "trained": is_trained(prediction),
         "training_commit": checkpoint.commit,
         "licence": checkpoint.licence,
-        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "preprocessing": prediction.preprocessing.to_dict(),
         "rule": prediction.rule,
         "inference": inference_words(prediction) or "the network by itself, once",
         "trained_on": checkpoint.trained_on,
@@ -92,7 +92,7 @@ def stamp(result: Result) -> dict[str, str]:
     checkpoint = result.prediction.checkpoint
     values = (
         checkpoint.sha256 or "untrained",
-        checkpoint.preprocessing.describe(),
+        result.prediction.preprocessing.describe(),
         result.prediction.rule,
         livdemo.__version__,
         now(),

@@ -76,8 +76,9 @@ def look(k: object, session: Session | None, model: object) -> Iterator[list[Any
         index = min(max(int(k), 0), session.depth - 1)
         yield ["", status_html("Looking", 0.3)]
         checkpoint, networks = ready_to_run(model)
-        maps = Predictor(checkpoint, network=networks.get(model)).explain(session.case.volume, index)
-        image = _input(session.case.volume.hu[index], checkpoint.preprocessing)
+        predictor, volume = Predictor(checkpoint, network=networks.get(model)), session.case.volume
+        maps = predictor.explain(volume, index)
+        image = _input(volume.hu[index], predictor.preprocessing_for(volume))
         random = "" if checkpoint.sha256 else " Untrained: its weights are random, so its maps mean nothing."
         where = f"{checkpoint.title}, slice {index + 1}.{random}"
         yield [maps_html(maps, explains_of(model), image), f"<p class='note'>{html.escape(where)}</p>"]

@@ -28,7 +28,7 @@ from tests.made_up import block_case
 from tests.small_model import Thresholds
 from tests.train.slice_folder import write_slices
 from train.ablations import STUDIES
-from train.fold_scores import per_patient, score_volumes
+from train.fold_scores import cut_close, per_patient, score_volumes
 from train.loop import Training, train
 from train.network_variants import sfan_without
 from train.plan import HOUSE
@@ -307,6 +307,22 @@ def test_the_figures_of_a_volume_by_hand() -> None:
     doubtful = Predictor(largest, "cpu", network=Thresholds(tumour_from=0.97))
     dice = [score_volumes(doubtful, [scan], Rule(tumour_threshold=t))[0]["tumour_dice"] for t in (0.25, 0.3)]
     assert dice == [1, 0]
+
+
+def test_a_volume_is_cut_around_its_liver() -> None:
+    """The liver fills 8 to 24 of 32 rows and columns; cut to half, it is all that is left."""
+    case = block_case()
+    assert case.reference is not None
+    hu, reference = cut_close(case.volume.hu[:, None], case.reference, 0.5)
+    assert (hu.shape, reference.shape) == ((6, 1, 16, 16), (6, 16, 16))
+    assert (reference[1:5] > 0).all()
+    assert np.array_equal(hu[:, 0], case.volume.hu[:, 8:24, 8:24])
+
+    moved = np.roll(case.reference, 8, axis=2)  # its middle is now nearer to the edge than half a square
+    assert np.array_equal(cut_close(case.volume.hu[:, None], moved, 0.75)[1], moved[:, 4:28, 8:])
+    everything, none = cut_close(case.volume.hu[:, None], np.zeros_like(case.reference), 1.0)
+    assert everything.shape == (6, 1, 32, 32)
+    assert not none.any()
 
 
 def test_volumes_are_averaged_to_the_patient_first() -> None:

@@ -69,7 +69,7 @@ def test_what_ships_says_how_well_its_recipe_did(
     assert unet.preprocessing.size == rows["unet64", "all"]["asked_size"] == 48
     assert unet.validation["liver_dice"] == pytest.approx(patient["liver_dice"], abs=1e-4)
     assert "nobody was held out" in unet.trained_on
-    told = f"tumour Dice on 1 patients whom the same recipe had not seen was {patient['tumour_dice']:.2f}"
+    told = f"tumour Dice on 1 patient whom the same recipe had not seen was {patient['tumour_dice']:.2f}"
     assert told in unet.weak
     card = _card(tmp_path, "unet64")
     assert unet.weak in card
@@ -219,7 +219,7 @@ def test_the_second_course_ships_where_there_is_one(shipping: list[str], trained
     # Nobody was held out from the second course: the first one's patient is told as such, and is no figure of these.
     unet = find_checkpoint("unet64")
     assert unet.validation == {}
-    assert "tumour Dice on 1 patients whom it had not seen was" in unet.weak
+    assert "tumour Dice on 1 patient whom it had not seen was" in unet.weak
     assert unet.weak.endswith("after its first course, and was not measured after the second.")
     assert FIRST_ALONE in _card(tmp_path, "unet64")
     assert "| A |" in _card(tmp_path, "unet64")

@@ -1,0 +1,129 @@
+"""Scans that were cut close get a smaller picture; whole bodies, and what is no CT, do not."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livdemo.bench import feed, mismatch
+from livdemo.cases import Case
+from livdemo.checkpoints import Checkpoint
+from livdemo.comparison import Result, compare
+from livdemo.framing import TYPICAL_BODY, WHOLE_BODY, body_share, suited
+from livdemo.intensity import Preprocessing, Window
+from livdemo.phantom import make_phantom
+from livdemo.predictor import Inference, Predictor
+from livdemo.report.provenance import stamp
+from livdemo.run_cache import read_run, write_run
+from livdemo.ui.wall import provenance_of
+from tests.made_up import LIVER_HU, TUMOUR_HU, make_volume
+from tests.small_model import write_thresholds
+
+HOUSE = Preprocessing(Window(50, 250), size=160)
+
+
+def _slices(*shares: float) -> np.ndarray:
+    """A slice of 40×40 pixels a share, of which so many columns are body and the others air."""
+    hu = np.full((len(shares), 40, 40), -1000)
+    for one, share in zip(hu, shares, strict=True):
+        one[:, : round(40 * share)] = 40
+    return hu
+
+
+def test_the_share_is_the_upper_quartile_of_the_slices() -> None:
+    assert body_share(_slices(0.5)) == 0.5
+    assert body_share(_slices(0.1, 0.2, 0.3, 0.4, 0.5)) == pytest.approx(0.4)
+    wide = np.full((3, 20, 40), 40)
+    assert body_share(wide) == 0.5, "of the square, which the preprocessing fills up with air"
+    lungs = _slices(1.0)
+    lungs[:, :, 20:] = -850
+    assert body_share(lungs) == 0.5, "lung is not body here"
+
+
+@pytest.mark.parametrize(
+    ("share", "multiple", "size"),
+    [
+        (0.3, 16, 160),
+        (0.6, 16, 160),  # all that a whole body can fill
+        (0.7, 16, 128),  # 160 · √(0.5 / 0.7) = 135.2
+        (0.9, 16, 112),  # 119.3
+        (0.9, 1, 112),
+        (0.9, 32, 128),
+        (1.0, 16, 112),  # 113.1
+    ],
+)
+def test_the_picture_is_smaller_where_the_body_fills_more(share: float, multiple: int, size: int) -> None:
+    assert suited(HOUSE, make_volume(_slices(share)), multiple) == replace(HOUSE, size=size)
+
+
+def test_whole_bodies_are_below_the_line() -> None:
+    """Of an ellipse 1.3 times as wide as deep, and of the fullest volume that was learned from."""
+    assert math.pi / 4 / 1.3 < WHOLE_BODY
+    assert TYPICAL_BODY < 0.6 < WHOLE_BODY
+
+
+def test_a_small_network_is_not_asked_with_less_than_it_takes() -> None:
+    assert suited(replace(HOUSE, size=32), make_volume(_slices(1.0)), 32).size == 32
+    assert suited(replace(HOUSE, size=24), make_volume(_slices(1.0)), 8).size == 16
+
+
+def test_a_phantom_is_a_whole_body_until_it_is_cut() -> None:
+    volume = make_volume(make_phantom(0, (16, 128, 128)).hu)
+    assert suited(HOUSE, volume) == HOUSE
+    cut = make_volume(volume.hu[:, 40:100, 30:90])
+    assert suited(HOUSE, cut).size < 160
+    assert suited(HOUSE, replace(cut, modality="unknown")) == HOUSE
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
+    monkeypatch.setenv("LIVDEMO_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("LIVDEMO_CACHE", str(tmp_path / "cache"))
+    there = Preprocessing(Window(50, 100), size=64).to_dict()
+    return write_thresholds(tmp_path, preprocessing=there, size_multiple=16)
+
+
+@pytest.fixture
+def cut_case() -> Case:
+    """4×48×48: body everywhere, without grey in this window, and in it a liver with a tumour; one slice is air."""
+    hu = np.zeros((4, 48, 48))
+    hu[3] = -1000
+    reference = np.zeros(hu.shape, np.uint8)
+    hu[:3, 12:36, 12:36], reference[:3, 12:36, 12:36] = LIVER_HU, 1
+    hu[1, 18:30, 18:30], reference[1, 18:30, 18:30] = TUMOUR_HU, 2
+    return Case("cut", make_volume(hu), reference, source="made for a test", licence="none", note="")
+
+
+def test_the_prediction_lies_where_the_organ_is_and_says_how_it_was_fed(checkpoint: Checkpoint, cut_case: Case) -> None:
+    """64 pixels become 48, which is the slice's own grid, so every voxel can be right."""
+    prediction = Predictor(checkpoint, "cpu").predict(cut_case.volume)
+    assert np.array_equal(prediction.label_map, cut_case.reference)
+    assert prediction.preprocessing.size == 48
+    assert prediction.checkpoint.preprocessing.size == 64
+    assert "48×48 (64×64 for whole bodies: this scan was cut close)" in provenance_of(prediction)
+
+    alone = Predictor(checkpoint, "cpu").one_slice(cut_case.volume, 1)
+    assert np.array_equal(alone.label_map, cut_case.reference[1])
+    blown_up = Predictor(checkpoint, "cpu", Inference(suits=False)).predict(cut_case.volume)
+    assert blown_up.preprocessing.size == 64
+    assert "as large as others" in blown_up.rule
+
+
+def test_exports_and_kept_runs_say_what_it_was_fed_with(checkpoint: Checkpoint, cut_case: Case) -> None:
+    (result,) = (one for one in compare(cut_case, [checkpoint], "cpu", quantised=True) if isinstance(one, Result))
+    assert stamp(result)["preprocessing"].endswith("48×48")
+    assert read_run(cut_case, checkpoint) is None
+    write_run(cut_case, result.prediction)
+    again = read_run(cut_case, checkpoint)
+    assert again is not None
+    assert again.preprocessing == result.prediction.preprocessing
+
+
+def test_a_smaller_picture_is_no_mismatch_on_the_bench(checkpoint: Checkpoint, cut_case: Case) -> None:
+    own = feed(cut_case, checkpoint, 1, checkpoint.preprocessing, device="cpu")
+    assert own.matches
+    assert own.badge == "fed as trained: window 100/50 HU, no equalisation, 0 to 1, 48×48"
+    other = feed(cut_case, checkpoint, 1, mismatch(checkpoint, Window(0, 400), "none"), device="cpu")
+    assert not other.matches
