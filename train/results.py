@@ -17,7 +17,7 @@ from livdemo.checkpoints import weights_folder
 from livdemo.errors import InputError
 from livdemo.metrics.statistics import bootstrap_mean, compare_models
 from livdemo.models import ModelSpec, get_model, list_models
-from livdemo.results import PROTOCOL_TITLES, protocol_of
+from livdemo.results import PROTOCOL_TITLES, plan_in_words, protocol_of
 from train.ablations import STUDIES, Study
 from train.evidence import refresh
 from train.plan import items_of
@@ -134,7 +134,7 @@ def _how(rows: Sequence[Row]) -> Figures:
         default={},
     )
     other = {
-        row["model"]
+        _with_what_differs(row, _in_items(usual, row))
         for row, plan in zip(rows, plans, strict=True)
         if plan not in (_written(usual), _written(_in_items(usual, row)))
     }
@@ -168,6 +168,13 @@ def _written(plan: Figures) -> str:
 def _in_items(plan: Figures, row: Row) -> Figures:
     """The plan for the row's kind of input, as train.plan.Plan.in_items."""
     return {**plan, "batch_size": items_of(plan["batch_size"], get_model(row["model"]).slices_an_item(row["preset"]))}
+
+
+def _with_what_differs(row: Row, usual: Figures) -> str:
+    """The row's model, in brackets what its plan has and the usual one has not, where that is put into words."""
+    known = plan_in_words(usual).split(", ")
+    more = [part for part in plan_in_words(row["plan"]).split(", ") if part not in known]
+    return row["model"] + (f" ({', '.join(more)})" if more else "")
 
 
 def _distinct(rows: Sequence[Row], key: str) -> list[str]:

@@ -1,7 +1,6 @@
 """RESULTS.md: made from the log alone, the same every time, and honest about what the figures cannot say."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -121,7 +120,15 @@ def test_unseen_volumes_keep_folds_and_everybody_apart() -> None:
 
 def test_another_plan_in_the_fair_table_is_named() -> None:
     rows = [*three_folds("sfan", LOW), *three_folds("unet64", LOW, plan=HOUSE.described() | {"epochs": 20})[:2]]
-    assert "**Another plan than that had: unet64; compare with care.**" in page(tables(rows))
+    assert "**Another plan than that had: unet64 (20 epochs of 1,024 slices); compare with care.**" in page(
+        tables(rows)
+    )
+
+
+def test_folds_in_bfloat16_are_told_from_those_that_are_not() -> None:
+    first, second, third = three_folds("sfan", LOW)
+    rows = [first, second, third | {"plan": HOUSE.described() | {"bf16": True}}, *three_folds("unet64", LOW)]
+    assert "**Another plan than that had: sfan (in bfloat16); compare with care.**" in page(tables(rows))
 
 
 def test_fewer_sequences_a_step_are_the_same_plan() -> None:
@@ -131,8 +138,9 @@ def test_fewer_sequences_a_step_are_the_same_plan() -> None:
     rows = [row for name, plan in plans.items() for row in three_folds(name, LOW, plan=plan.described())]
     rows += [*three_folds("unet64", LOW), *three_folds("sfan", LOW)]
     assert "Another plan" not in page(tables(rows))
-    wrong = three_folds("dalunet", LOW, plan=asdict(HOUSE.in_items(8)))
-    assert "**Another plan than that had: dalunet; compare" in page(tables([*wrong, *three_folds("unet64", LOW)]))
+    wrong = three_folds("dalunet", LOW, plan=HOUSE.in_items(8).described())
+    told = page(tables([*wrong, *three_folds("unet64", LOW)]))
+    assert "**Another plan than that had: dalunet (batch 1); compare" in told
 
 
 def test_a_leak_is_stamped() -> None:
