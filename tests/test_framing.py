@@ -102,7 +102,7 @@ def test_the_prediction_lies_where_the_organ_is_and_says_how_it_was_fed(checkpoi
     assert np.array_equal(prediction.label_map, cut_case.reference)
     assert prediction.preprocessing.size == 48
     assert prediction.checkpoint.preprocessing.size == 64
-    assert "48×48 (64×64 for whole bodies: this scan was cut close)" in provenance_of(prediction)
+    assert "48×48. This scan was cut close: of whole bodies it gets 64×64." in provenance_of(prediction)
 
     alone = Predictor(checkpoint, "cpu").one_slice(cut_case.volume, 1)
     assert np.array_equal(alone.label_map, cut_case.reference[1])

@@ -169,7 +169,7 @@ def provenance_of(prediction: Prediction) -> str:
         (
             f"{checkpoint.title}, {checkpoint.preset} preset, {millions:.2f} M parameters; {weights}.",
             checkpoint.trained_on,
-            f"Fed with {prediction.preprocessing.describe()}{_cut_close(prediction)}.",
+            f"Fed with {prediction.preprocessing.describe()}.{_cut_close(prediction)}",
             f"{prediction.rule[:1].upper()}{prediction.rule[1:]}.",
             f"{prediction.seconds:.1f} s on {prediction.device.upper()}, {prediction.peak_memory_mb:.0f} MB {memory}.",
             *([checkpoint.weak] if checkpoint.weak else []),
@@ -179,7 +179,7 @@ def provenance_of(prediction: Prediction) -> str:
 
 def _cut_close(prediction: Prediction) -> str:
     whole, fed = prediction.checkpoint.preprocessing.size, prediction.preprocessing.size
-    return f" ({whole}×{whole} for whole bodies: this scan was cut close)" if fed < whole else ""
+    return f" This scan was cut close: of whole bodies it gets {whole}×{whole}." if fed < whole else ""
 
 
 def _extra(case: Case, extra: str, models: Mapping[str, Entry]) -> Entry | LevelMap:
