@@ -134,3 +134,18 @@ def test_every_language_has_a_catalogue_and_can_be_chosen() -> None:
     script = language_script()
     assert "/*languages*/" not in script
     assert str(catalogue_path("de")) in script
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_sentence_about_the_shipped_weights_is_translated(code: str) -> None:
+    """They change with every training, and stand in tooltips, where no test of the page looks."""
+    number = r"\d[\d,.]*\d|\d"
+    patterns = [
+        re.sub(r"\\\{(\w*)\\\}", lambda hole: ".+" if hole[1] else f"(?:{number})", re.escape(phrase))
+        for phrase in phrases(code)
+    ]
+    rows = json.loads((REPOSITORY / "weights/manifest.json").read_text("utf-8"))["checkpoints"]
+    texts = [row[field] for row in rows for field in ("trained_on", "weak")]
+    sentences = {sentence for text in texts for sentence in re.split(r"(?<=\.) (?=[A-Z])", text)} - {""}
+    missing = [text for text in sorted(sentences) if not any(re.fullmatch(pattern, text) for pattern in patterns)]
+    assert not missing, "\n".join(missing)
