@@ -141,6 +141,7 @@ def test_the_list_goes_back_and_forth_without_the_server(address: str, open_page
 
     # The choice is kept for the next visit; the address comes first.
     page.get_by_role("combobox", name="Sprache").select_option("English")
+    expect(page.locator("html")).to_have_attribute("lang", "en")  # or the next tab may open before it is kept
     again = page.context.new_page()
     again.goto(address)
     expect(again.locator("html")).to_have_attribute("lang", "en")
