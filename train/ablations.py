@@ -153,6 +153,15 @@ STUDIES = (
         "TransUNet because all six patients were held out from it.",
     ),
     Study(
+        "larger input without a transformer",
+        "And one without a transformer, which sees less around a voxel? (inference alone)",
+        tuple(
+            Variant("aunet_ds", name, larger=larger)
+            for name, larger in (("as learned", 1.0), ("an eighth larger", 1.125), ("a quarter larger", 1.25))
+        ),
+        "Asked with whole slices. What ships is asked with pictures a quarter larger, this network too.",
+    ),
+    Study(
         "close cut",
         "How large a picture should a network get of a scan that was cut around the liver? (inference alone)",
         (
