@@ -40,6 +40,7 @@ class Variant:
     cut: float = 1.0  # of the held-out slices' side that is left of them, around the liver
     suits: bool = True  # of the inference: what was cut close is given as a smaller picture
     cascade: bool = False  # of the inference: the same fold's unet_liver says where to look
+    teachers: tuple[str, ...] = ()  # models whose networks of the same fold pseudo-label the liver-only slices
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,18 @@ STUDIES = (
             Variant("transunet", "40 % of the items", plan={"painted": 0.4}),
         ),
         "The TransUNet because it learns fastest on a CPU.",
+    ),
+    Study(
+        "pseudo-labels",
+        "Do tumours help that other networks found where only the liver is drawn?",
+        (
+            Variant("unet64", "none", larger=1.25),
+            Variant(
+                "unet64", "where three networks agree", teachers=("unet64", "transunet_sca", "aunet_ds"), larger=1.25
+            ),
+        ),
+        "The three are the same fold's, the first of them the comparison itself, and none has seen a patient on whom "
+        "it is scored. Where they see no tumour a slice keeps its mask of liver and tumour together.",
     ),
     Study(
         "liver-free slices",

@@ -28,6 +28,7 @@ from train.cache import Slices, cached_slices
 from train.liver_free import liver_free_scans
 from train.plan import HOUSE, SECOND_COURSE, Plan
 from train.polyps import polyp_variant
+from train.pseudo_labels import SURE
 from train.run import Run, without_versions
 from train.scans import EIGHT_BIT, Scan
 from train.sources import find_scans, phantom_scans
@@ -107,6 +108,7 @@ class Planned:
     scans: tuple[Scan, ...]
     first_stage: "Planned | None" = None  # of a cascade: the coarse liver of the same fold
     begins_with: "Planned | None" = None  # of a second course: the first one, of the same fold
+    teachers: "tuple[Planned, ...]" = ()  # of pseudo-labels: the networks that make them, of the same fold
 
     @property
     def inference(self) -> Inference:
@@ -161,7 +163,7 @@ class Planned:
         """Whether run.json says all: neither preprocessing nor network is other than the model's own."""
         own = get_model(self.run.spec.name).preprocessing[self.run.preset]
         mine = self.run.spec.preprocessing[self.run.preset]
-        return mine == replace(own, size=mine.size) and self.variant.network is None
+        return mine == replace(own, size=mine.size) and self.variant.network is None and not self.teachers
 
     def in_folder(self, folder: Path) -> "Planned":
         """The same run in another folder."""
@@ -171,7 +173,8 @@ class Planned:
     def placed(self, folders: Mapping[str, str]) -> "Planned":
         """With the folders of runs that were made elsewhere, by key."""
         liver, first = (None if one is None else one.placed(folders) for one in (self.first_stage, self.begins_with))
-        here = replace(self, first_stage=liver, begins_with=first)
+        teachers = tuple(one.placed(folders) for one in self.teachers)
+        here = replace(self, first_stage=liver, begins_with=first, teachers=teachers)
         return here.in_folder(Path(folders.get(self.key, self.run.out)))
 
 
@@ -228,12 +231,15 @@ def plan_runs(settings: Settings) -> tuple[list[Planned], list[str]]:
 def _planned(study: str, variant: Variant, fold: str, split: Split, material: Material, settings: Settings) -> Planned:
     spec = _spec(variant, settings)
     plan = _plan(variant, spec, settings)
-    run = Run(spec, settings.preset, plan, material.slices, split, settings.seed, settings.out)
+    teachers = tuple(_planned(study, Variant(name), fold, split, material, settings) for name in variant.teachers)
+    pseudo = {"networks": [teacher.key for teacher in teachers], "sure": SURE} if teachers else None
+    run = Run(spec, settings.preset, plan, material.slices, split, settings.seed, settings.out, pseudo=pseudo)
     liver = _planned(study, Variant("unet_liver"), fold, split, material, settings) if variant.cascade else None
     first = None
     if settings.protocol == "second":
         first = _planned(study, variant, fold, split, material, replace(settings, protocol="fair"))
-    one = Planned(settings.series, settings.command(study), study, variant, fold, run, material.scans, liver, first)
+    command, scans = settings.command(study), material.scans
+    one = Planned(settings.series, command, study, variant, fold, run, scans, liver, first, teachers)
     return one.in_folder(settings.out / f"{spec.name}-{one.key}")
 
 

@@ -34,6 +34,7 @@ from train.fold_scores import fold_network, held_out_scans, per_patient, score_u
 from train.loop import Training, train
 from train.plan import HOUSE, SECOND_COURSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
+from train.pseudo_labels import SURE, pseudo_labelled
 from train.run import History, Run, commit, finished_epochs, read_described, read_history, without_versions
 from train.run_log import Row, append_row, asked_size, latest, read_rows, who
 from train.shipped_start import shipped_folder, ships
@@ -144,7 +145,7 @@ class Estimates:
     def _training(self, one: Planned) -> float:
         """The epochs that are left, with their validations, and those of the networks that it needs first."""
         course = None if one.begins_with is None or ships(one.begins_with) else one.begins_with
-        first = [needed for needed in (course, one.first_stage) if needed is not None]
+        first = [needed for needed in (course, one.first_stage, *one.teachers) if needed is not None]
         plan, done = one.run.plan, finished_epochs(one.run.out)
         slices = (plan.epochs - done) * (one.slices_an_epoch + FORWARD_SHARE * _held_out(one))
         slices += plan.pretext_slices if not done and _has_pretext(one) else 0
@@ -233,7 +234,7 @@ def _work(queue: Sequence[tuple[float, Planned]], asked: argparse.Namespace, dev
 
 def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False) -> Row:
     """Train the run to its end (or what is left of it), score it, and give its row. InputError as both do."""
-    train(_begun(one), resume=True)
+    train(_begun(one, device), resume=True)
     history = read_history(one.run.out)
     checkpoint, network = fold_network(one.run, one.variant.largest_component, one.asked_size)
     inference, liver = one.inference, None
@@ -253,8 +254,15 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
     return _row(one, history, volumes, scored, device, adopted, checkpoint, inference)
 
 
-def _begun(one: Planned) -> Run:
-    """The run with what it begins with: its first course, trained here unless it ships and no epoch of it is here."""
+def _begun(one: Planned, device: str) -> Run:
+    """The run with what it begins with: its first course, trained here unless it ships and no epoch of it is here;
+    and with the tumours that its teachers find."""
+    if one.teachers:
+        for teacher in one.teachers:
+            train(teacher.run, resume=True)
+        slices, inside = one.run.slices, one.run.split.indices(one.run.slices, "train")
+        teachers = [teacher.run for teacher in one.teachers]
+        return replace(one.run, slices=pseudo_labelled(slices, inside, teachers, SURE, device))
     if one.begins_with is None:
         return one.run
     if ships(one.begins_with):

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,11 +44,14 @@ class Run:
     seed: int
     out: Path
     start: Path | None = None  # folder of a finished run whose weights this one begins with
+    pseudo: Mapping[str, Any] | None = None  # whose tumours stand on slices where none were drawn (pseudo_labels.py)
 
     def describe(self) -> dict[str, Any]:
         """What run.json holds; two runs are the same when this is, versions apart."""
         sides = {side: self.split.indices(self.slices, side) for side in ("train", "validation")}
         tumour = self.slices.has_tumour()
+        # Stands there where it is used: runs from before it existed stay the same.
+        pseudo = {} if self.pseudo is None else {"pseudo_labels": self.pseudo}
         return json.loads(
             json.dumps(
                 {
@@ -59,6 +62,7 @@ class Run:
                     "plan": self.plan.described(),
                     "start": None if self.start is None else read_described(self.start),
                     "split": asdict(self.split),
+                    **pseudo,
                     "sources": sorted(set(self.slices.source)),
                     "slices": {side: len(chosen) for side, chosen in sides.items()},
                     "tumour_slices": {side: int(tumour[chosen].sum()) for side, chosen in sides.items()},

@@ -1,7 +1,7 @@
 """How good a network is on the held-out slices, by the app's own way of feeding and deciding."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -24,23 +24,20 @@ def validate(network: nn.Module, feed: Feed, inside: np.ndarray, device: torch.d
     tumour_dice            likewise, on the slices where tumour is drawn
     liver_dice_per_volume  mean over volumes, so that a long volume does not speak for the others
     """
-    network.eval()
     began = time.perf_counter()
     slices = feed.slices
     counts: dict[str, np.ndarray] = {}  # volume -> (liver, tumour) x (both, prediction, reference)
     nll: list[float] = []
-    groups = [inside] if feed.spec.input_kind == "slice" else _unbroken(feed.runs, inside)
-    for chosen in groups:
-        for index, maps in zip(chosen, _maps(network, feed, chosen, device), strict=True):
-            reference, full = slices.mask[index], bool(slices.full[index])
-            nll.append(_negative_log_likelihood(maps, reference, full))
-            predicted = decide(maps)
-            one = np.zeros((2, 3))
-            one[0] = _overlap(predicted > 0, reference > 0)
-            if full:
-                one[1] = _overlap(predicted == 2, reference == 2)
-            key = feed.keys[index]
-            counts[key] = counts.get(key, np.zeros((2, 3))) + one
+    for index, maps in probabilities(network, feed, inside, device):
+        reference, full = slices.mask[index], bool(slices.full[index])
+        nll.append(_negative_log_likelihood(maps, reference, full))
+        predicted = decide(maps)
+        one = np.zeros((2, 3))
+        one[0] = _overlap(predicted > 0, reference > 0)
+        if full:
+            one[1] = _overlap(predicted == 2, reference == 2)
+        key = feed.keys[index]
+        counts[key] = counts.get(key, np.zeros((2, 3))) + one
     pooled = sum(counts.values(), np.zeros((2, 3)))
     binary = bool(len(inside)) and bool((slices.labels[inside] == "binary").all())
     name = "object" if binary else "liver"
@@ -54,6 +51,17 @@ def validate(network: nn.Module, feed: Feed, inside: np.ndarray, device: torch.d
     if len(feed.spec.labels) > 2:
         figures["tumour_dice"] = _dice(pooled[1])
     return figures
+
+
+@torch.no_grad()
+def probabilities(
+    network: nn.Module, feed: Feed, inside: np.ndarray, device: torch.device
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(index, softmax maps float32 (K, S, S)) of every slice of `inside`, in its order; `network` is set to eval."""
+    network.eval()
+    groups = [inside] if feed.spec.input_kind == "slice" else _unbroken(feed.runs, inside)
+    for chosen in groups:
+        yield from zip(chosen.tolist(), _maps(network, feed, chosen, device), strict=True)
 
 
 def _unbroken(runs: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
