@@ -22,7 +22,8 @@ from livdemo.errors import InputError
 from livdemo.feeding import Prepare, feed_blocks, feed_sequences, feed_slices, pictures_of
 from livdemo.framing import suited
 from livdemo.intensity import Preprocessing, zscore_of
-from livdemo.rescoring import Quantised, largest_piece, quantise, quantise_in_liver
+from livdemo.pieces import Mask, cut_at_necks, largest_piece
+from livdemo.rescoring import Quantised, neck_words, quantise, quantise_in_liver
 from livdemo.volume import Volume
 
 SLICES_AT_ONCE = {"cpu": 1, "cuda": 16}  # larger batches are no faster on a CPU and need more memory
@@ -252,7 +253,7 @@ class Predictor:
     def _cascade(
         self, first_stage: "Predictor", volume: Volume, phases: Mapping[str, Volume] | None
     ) -> Iterator[FinishedSlice]:
-        """S3's two stages: a coarse liver, its largest piece, a box around it; tumours are looked for in the box.
+        """S3's two stages: a coarse liver, a box around it; tumours are looked for in the box.
 
         A voxel is tumour where p(tumour) > 0.5 *and* the filled liver has it (our reading: S3 only crops).
         """
@@ -261,7 +262,8 @@ class Predictor:
         for finished in first_stage.stream(volume):
             rough[finished.index] = finished.label_map > 0
             yield replace(finished, label_map=rough[finished.index], total=2 * depth)
-        liver = np.stack([ndimage.binary_fill_holes(one) for one in largest_piece(rough > 0)])
+        found = the_liver(rough > 0, first_stage.checkpoint, volume)
+        liver = np.stack([ndimage.binary_fill_holes(one) for one in found])
         box = _box_around(liver, CASCADE_MARGIN)
         fed = self.checkpoint.preprocessing  # whole: S3 cuts the box out in order to see it enlarged
         maps_of = self._feed(fed, [hu[box] for hu in self._stack(volume, phases)]) if box else iter(())
@@ -285,7 +287,7 @@ class Assembly:
     def __init__(
         self, predictor: Predictor, volume: Volume, keep_probabilities: bool = False, keep_quantised: bool = False
     ) -> None:
-        self._predictor = predictor
+        self._predictor, self._volume = predictor, volume
         self._began = time.perf_counter()
         self.label_map = np.zeros(volume.hu.shape, np.uint8)
         self.finished = np.zeros(len(volume.hu), bool)
@@ -311,14 +313,14 @@ class Assembly:
         checkpoint = self._predictor.checkpoint
         label_map = self.label_map
         if checkpoint.largest_component:  # there is one liver: a second piece is a mistake or a sliver cut off by it
-            label_map = np.where(largest_piece(label_map > 0), label_map, np.uint8(0))
+            label_map = np.where(the_liver(label_map > 0, checkpoint, self._volume), label_map, np.uint8(0))
         return Prediction(
             label_map=label_map,
             checkpoint=checkpoint,
             device=self._predictor.device,
             seconds=time.perf_counter() - self._began,
             peak_memory_mb=_peak_memory_mb(self._predictor.device),
-            rule=decision_rule(checkpoint, self._predictor.inference),
+            rule=decision_rule(checkpoint, self._predictor.inference, self._volume.spacing_known),
             preprocessing=self._preprocessing,
             probabilities=self._probabilities,
             quantised=None if self._codes is None else Quantised.pack(self._codes),
@@ -361,14 +363,25 @@ def decide(probabilities: np.ndarray) -> np.ndarray:
     return label_map
 
 
-def decision_rule(checkpoint: Checkpoint, inference: Inference = PLAIN) -> str:
+def neck_of(checkpoint: Checkpoint, spacing_known: bool) -> float:
+    """Thickness in mm of the necks that are cut; 0, for none, where nobody knows how large a voxel is."""
+    return checkpoint.neck_mm if checkpoint.largest_component and spacing_known else 0.0
+
+
+def the_liver(mask: Mask, checkpoint: Checkpoint, volume: Volume) -> Mask:
+    """What of a mask (Z, Y, X) is the liver: its largest piece, without other organs that hang on it by a neck."""
+    return cut_at_necks(largest_piece(mask), volume.spacing_mm, neck_of(checkpoint, volume.spacing_known))
+
+
+def decision_rule(checkpoint: Checkpoint, inference: Inference = PLAIN, spacing_known: bool = True) -> str:
     """One line for cards and exports: how this checkpoint's probabilities become labels."""
     rule = "liver and tumour where their probabilities sum to more than 0.5, tumour where it is the larger"
     if len(checkpoint.labels) == 2:
         rule = "liver where its probability is more than 0.5"
     if inference.liver:
         rule = "tumour where its probability is more than 0.5"
-    parts = (rule, inference.describe(), "largest connected piece kept" if checkpoint.largest_component else "")
+    kept = "largest connected piece kept" if checkpoint.largest_component else ""
+    parts = (rule, inference.describe(), kept, neck_words(neck_of(checkpoint, spacing_known)))
     return "; ".join(part for part in parts if part)
 
 

@@ -13,19 +13,18 @@ at the default thresholds whatever the rounding, so the default rule gives the p
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from livdemo.pieces import Mask, cut_at_necks, drop_small_pieces, fill_holes, largest_piece
+
 Codes = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 # Below this nothing is kept, and no threshold can be set: nearly all of a CT is certain background.
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.05, 0.95
 _FULL = 255  # the code of probability 1
 _YES = 128  # the lowest code above 0.5
-_NEIGHBOURS = np.ones((3, 3, 3), bool)  # pieces hold together by faces, edges and corners
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,13 @@ class Rule:
 
     A voxel is inside the liver where p(liver) + p(tumour) > liver_threshold. Inside, it is tumour where tumour is
     more than tumour_threshold of that sum: at 0.5 where it is the larger of the two. ValueError for a threshold
-    outside [0.05, 0.95] or a negative volume.
+    outside [0.05, 0.95] or a negative volume or thickness.
     """
 
     liver_threshold: float = 0.5
     tumour_threshold: float = 0.5
     largest_component: bool = True  # only the largest connected piece is the liver
+    neck_mm: float = 0.0  # of that piece, what hangs on it by a neck thinner than this is another organ; 0: nothing is
     liver_gate: bool = True  # tumour only in the liver; without: also where p(tumour) itself > tumour_threshold
     fill_holes: bool = False  # slice by slice: holes of the liver become liver, holes of a tumour tumour
     smallest_lesion_ml: float = 0.0  # smaller connected tumours become what is around them
@@ -49,8 +49,9 @@ class Rule:
             if not LOWEST_THRESHOLD <= getattr(self, name) <= HIGHEST_THRESHOLD:
                 allowed = f"{LOWEST_THRESHOLD} to {HIGHEST_THRESHOLD}"
                 raise ValueError(f"{name} should be {allowed}, not {getattr(self, name)}")
-        if not (math.isfinite(self.smallest_lesion_ml) and self.smallest_lesion_ml >= 0):
-            raise ValueError(f"smallest_lesion_ml should be a volume in mL, 0 or more, not {self.smallest_lesion_ml}")
+        for name, unit in (("smallest_lesion_ml", "a volume in mL"), ("neck_mm", "a thickness in mm")):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} should be {unit}, 0 or more, not {getattr(self, name)}")
 
     def describe(self) -> str:
         """One line for cards and exports."""
@@ -59,11 +60,17 @@ class Rule:
             f"liver and tumour where their probabilities sum to more than {self.liver_threshold:g}",
             f"tumour where it is {'the larger' if self.tumour_threshold == 0.5 else share}",
             "largest connected piece kept" if self.largest_component else "",
+            neck_words(self.neck_mm if self.largest_component else 0.0),
             "holes filled slice by slice" if self.fill_holes else "",
             "" if self.liver_gate else f"tumour also outside the liver where above {self.tumour_threshold:g}",
             f"tumours below {self.smallest_lesion_ml:g} mL dropped" if self.smallest_lesion_ml else "",
         )
         return "; ".join(part for part in parts if part)
+
+
+def neck_words(neck_mm: float) -> str:
+    """What cutting at necks does, a phrase for cards and exports; "" where nothing is cut."""
+    return f"what hangs on it by a neck thinner than {neck_mm:g} mm cut off" if neck_mm else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +148,7 @@ def relabel(cached: Quantised, spacing_mm: tuple[float, float, float], rule: Rul
         return label_map
     liver = cached.inside > _last_no(rule.liver_threshold)
     if rule.largest_component:
-        liver = largest_piece(liver)
+        liver = cut_at_necks(largest_piece(liver), spacing_mm, rule.neck_mm)
     if rule.fill_holes:
         liver = fill_holes(liver)
     tumour = liver & (cached.share > _last_no(rule.tumour_threshold))
@@ -159,35 +166,3 @@ def relabel(cached: Quantised, spacing_mm: tuple[float, float, float], rule: Rul
 
 def _last_no(threshold: float) -> int:
     return int(threshold * _FULL)
-
-
-def largest_piece(mask: Mask) -> Mask:
-    """The largest connected piece (26 neighbours) of a mask (Z, Y, X); of equals the first in (Z, Y, X) order."""
-    kept = np.zeros_like(mask)
-    for box in ndimage.find_objects(mask.view(np.uint8)):
-        pieces, number = ndimage.label(mask[box], structure=_NEIGHBOURS)
-        kept[box] = pieces == np.bincount(pieces.ravel())[1:].argmax() + 1 if number > 1 else mask[box]
-    return kept
-
-
-def drop_small_pieces(mask: Mask, fewest_voxels: float) -> Mask:
-    """The mask (Z, Y, X) without its connected pieces (26 neighbours) of fewer voxels than that."""
-    kept = np.zeros_like(mask)
-    for box in ndimage.find_objects(mask.view(np.uint8)):
-        pieces, _ = ndimage.label(mask[box], structure=_NEIGHBOURS)
-        large = np.bincount(pieces.ravel()) >= fewest_voxels * (1 - 1e-9)  # 0.3 mL / 0.1 mL is 2.9999999999999996
-        large[0] = False
-        kept[box] = large[pieces]
-    return kept
-
-
-def fill_holes(mask: Mask) -> Mask:
-    """Fill each slice of a mask (Z, Y, X): what the outside cannot reach over faces of pixels is a hole."""
-    filled = mask.copy()
-    height, width = mask.shape[1:]
-    for z in np.flatnonzero(mask.any(axis=(1, 2))):
-        outside = np.zeros((height + 2, width + 2), np.uint8)
-        outside[1:-1, 1:-1] = mask[z]
-        cv2.floodFill(outside, None, (0, 0), 2, flags=4)
-        filled[z] = outside[1:-1, 1:-1] != 2
-    return filled

@@ -118,6 +118,31 @@ def test_the_kept_bytes_give_the_same_labels(checkpoint: Checkpoint, inference: 
     assert np.array_equal(same, prediction.label_map)
 
 
+@pytest.mark.parametrize("inference", ["plain", "cascade"])
+def test_another_organ_that_hangs_on_the_liver_is_cut_off(checkpoint: Checkpoint, inference: str) -> None:
+    """A bar of 3 pixels joins the liver's block to another one two slices below; only who knows mm can call it thin."""
+    hu = np.full((24, 32, 32), -1000)
+    hu[8:24, 4:28, 4:28] = 60
+    hu[6:8, 14:17, 14:17] = 60
+    hu[0:6, 8:20, 8:20] = 60
+    asked = replace(checkpoint, largest_component=True, neck_mm=28.0)
+    asks = Inference(liver=asked) if inference == "cascade" else Inference()
+    volume = make_volume(hu, (5.0, 5.0, 5.0))
+    predictor = Predictor(asked, "cpu", asks)
+    prediction = predictor.predict(volume, keep_quantised=True)
+    assert np.array_equal(prediction.label_map[8:] > 0, hu[8:] == 60)
+    assert not prediction.label_map[:6].any()
+    assert prediction.rule.endswith("kept; what hangs on it by a neck thinner than 28 mm cut off")
+    same = relabel(prediction.quantised, volume.spacing_mm, Rule(neck_mm=28.0))
+    assert np.array_equal(same, prediction.label_map)
+
+    unknown = predictor.predict(make_volume(hu, (1.0, 1.0, 1.0), known=False))
+    assert np.array_equal(unknown.label_map > 0, hu == 60)
+    assert unknown.rule.endswith("largest connected piece kept")
+    everything = Predictor(replace(asked, largest_component=False), "cpu", asks).predict(volume)
+    assert "neck" not in everything.rule
+
+
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device("auto") == "cpu"

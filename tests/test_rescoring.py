@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from livdemo.phantom import make_phantom
+from livdemo.pieces import largest_piece
 from livdemo.predictor import decide
-from livdemo.rescoring import (
-    Quantised,
-    Rule,
-    drop_small_pieces,
-    fill_holes,
-    largest_piece,
-    quantise,
-    quantise_in_liver,
-    relabel,
-)
+from livdemo.rescoring import Quantised, Rule, quantise, quantise_in_liver, relabel
 
 SPACING = (5.0, 1.0, 2.0)  # a voxel is 0.01 mL
 RAW = Rule(largest_component=False)
@@ -177,30 +169,15 @@ def test_the_codes_of_a_cascade_give_the_cascades_labels() -> None:
     assert np.array_equal(relabel(Quantised.pack(quantise_in_liver(liver, p_tumour)), SPACING, RAW), expected)
 
 
-def test_the_largest_piece_by_hand() -> None:
-    mask = np.zeros((3, 5, 5), bool)
-    mask[0, 0, :3] = mask[2, 4, 3:] = True
-    assert np.argwhere(largest_piece(mask)).tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 2]]
-    mask[1, 1, 3] = mask[2, 2, 4] = True  # touches the first at an edge and a corner: one piece
-    assert largest_piece(mask).sum() == 5
-    assert not largest_piece(np.zeros((2, 2, 2), bool)).any()
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10**6), density=st.floats(0.05, 0.9))
-def test_the_parts_agree_with_scipy(seed: int, density: float) -> None:
-    mask = np.random.default_rng(seed).random((3, 9, 8)) < density
-    assert np.array_equal(fill_holes(mask), np.stack([ndimage.binary_fill_holes(one) for one in mask]))
-    pieces, number = ndimage.label(mask, np.ones((3, 3, 3)))
-    sizes = np.bincount(pieces.ravel(), minlength=2)[1:]
-    assert np.array_equal(largest_piece(mask), (pieces == sizes.argmax() + 1) & mask)
-    expected = [pieces == k for k in range(1, number + 1) if (pieces == k).sum() >= 4]
-    assert np.array_equal(drop_small_pieces(mask, 4), np.logical_or.reduce([np.zeros_like(mask), *expected]))
-
-
 @pytest.mark.parametrize(
     "wrong",
-    [{"liver_threshold": 0.01}, {"tumour_threshold": 1.0}, {"smallest_lesion_ml": -1.0}, {"liver_threshold": np.nan}],
+    [
+        {"liver_threshold": 0.01},
+        {"tumour_threshold": 1.0},
+        {"smallest_lesion_ml": -1.0},
+        {"neck_mm": np.inf},
+        {"liver_threshold": np.nan},
+    ],
 )
 def test_a_rule_that_is_none(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -216,6 +193,8 @@ def test_a_rule_says_what_it_does() -> None:
     for words in ("more than 0.4", "more than 0.3 of", "holes filled", "outside the liver", "below 0.25 mL"):
         assert words in changed.describe()
     assert "largest" not in changed.describe()
+    assert Rule(neck_mm=28).describe().endswith("kept; what hangs on it by a neck thinner than 28 mm cut off")
+    assert "neck" not in Rule(neck_mm=28, largest_component=False).describe(), "no largest piece that it could hang on"
 
 
 def test_every_knob_at_once_is_quick() -> None:

@@ -26,6 +26,7 @@ from livdemo.errors import InputError
 from livdemo.intensity import zscore_of
 from livdemo.models import ModelSpec, get_model
 from livdemo.phantom import make_phantom
+from livdemo.pieces import NECK_MM
 from train.batches import shaped
 from train.card import Described, History, card, licence_of, trained_on, weakness
 from train.curves import draw_curves
@@ -166,6 +167,7 @@ def _checkpoint(
         input_kind=spec.input_kind,
         size_multiple=spec.size_multiple,
         largest_component=True,
+        neck_mm=NECK_MM,
         trained_on=trained_on(described),
         weak=weakness(spec, described, validation),
         validation=validation,

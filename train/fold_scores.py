@@ -31,7 +31,9 @@ NO_NUMBER = float("nan")
 Figures = dict[str, Any]
 
 
-def fold_network(run: Run, largest_component: bool = True, size: int | None = None) -> tuple[Checkpoint, nn.Module]:
+def fold_network(
+    run: Run, largest_component: bool = True, size: int | None = None, neck_mm: float = 0.0
+) -> tuple[Checkpoint, nn.Module]:
     """The network of a finished run, with the row that the app needs to feed it. It has no file.
 
     size: side of its input when it is asked, in pixels; None: as it learned.
@@ -48,6 +50,7 @@ def fold_network(run: Run, largest_component: bool = True, size: int | None = No
         preprocessing=spec.preprocessing[preset],
         depth=spec.depth[preset],
         largest_component=largest_component,
+        neck_mm=neck_mm,
         trained_on="",
         weak="",
         seed=run.seed,

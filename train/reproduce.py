@@ -236,7 +236,8 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
     """Train the run to its end (or what is left of it), score it, and give its row. InputError as both do."""
     train(_begun(one, device), resume=True)
     history = read_history(one.run.out)
-    checkpoint, network = fold_network(one.run, one.variant.largest_component, one.asked_size)
+    variant = one.variant
+    checkpoint, network = fold_network(one.run, variant.largest_component, one.asked_size, variant.neck_mm)
     inference, liver = one.inference, None
     if one.first_stage is not None:
         train(one.first_stage.run, resume=True)
@@ -245,10 +246,10 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
     volumes: list[dict[str, Any]] = []
     if scans := held_out_scans(one.run, one.scans):
         predictor = Predictor(checkpoint, device, inference, network, liver)
-        volumes = score_volumes(predictor, scans, one.rule, one.variant.cut)
+        volumes = score_volumes(predictor, scans, one.rule, variant.cut)
     scored = None
     if unseen is not None:
-        ct = (one.run.slices.modality == "CT").all() and one.variant.cut == 1
+        ct = (one.run.slices.modality == "CT").all() and variant.cut == 1
         networks = {checkpoint.model: network} | ({"unet_liver": liver} if liver else {})
         scored = score_unseen(checkpoint, networks, unseen, inference, device, one.rule) if ct else []
     return _row(one, history, volumes, scored, device, adopted, checkpoint, inference)

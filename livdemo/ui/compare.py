@@ -228,6 +228,7 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
             [("as in the paper", "paper"), ("yes", "on"), ("no", "off")],
             value=component,
             label="Keep only the largest piece of liver",
+            info="Without other organs that hang on it by a thin neck, where the scan says how large a voxel is.",
             min_width=300,
         )
         gated = gr.Checkbox(gate, label="Tumour only inside the liver", min_width=240)

@@ -13,9 +13,10 @@ from typing import Any, Literal
 import numpy as np
 
 from livdemo.cases import Case
+from livdemo.checkpoints import Checkpoint
 from livdemo.comparison import Result, Scores, rescore, score_maps
 from livdemo.consensus import Consensus, Label, Voter, count_votes, entropy_bits, majority, staple, vote_entropy_bits
-from livdemo.predictor import Prediction
+from livdemo.predictor import Prediction, neck_of
 from livdemo.report import format_metric
 from livdemo.rescoring import Rule
 from livdemo.ui.viewer import Level, Pane, PaneDice, PaneWitness
@@ -51,11 +52,17 @@ class Adjustment:
     fill_holes: bool = False
     smallest_lesion_ml: float = 0.0
 
-    def rule_for(self, own_component: bool) -> Rule:
-        """The rule for a model whose paper keeps the largest component, or does not."""
-        kept = own_component if self.largest_component is None else self.largest_component
+    def rule_for(self, checkpoint: Checkpoint, spacing_known: bool) -> Rule:
+        """The rule for a model that by itself keeps the largest component, or does not."""
+        kept = checkpoint.largest_component if self.largest_component is None else self.largest_component
         return Rule(
-            self.liver_threshold, self.tumour_threshold, kept, self.liver_gate, self.fill_holes, self.smallest_lesion_ml
+            liver_threshold=self.liver_threshold,
+            tumour_threshold=self.tumour_threshold,
+            largest_component=kept,
+            neck_mm=neck_of(checkpoint, spacing_known) if kept else 0.0,
+            liver_gate=self.liver_gate,
+            fill_holes=self.fill_holes,
+            smallest_lesion_ml=self.smallest_lesion_ml,
         )
 
 
@@ -140,8 +147,9 @@ def _same(one: tuple[Result, ...], other: tuple[Result, ...]) -> bool:
 
 def _entry(case: Case, name: str, result: Result, adjustment: Adjustment) -> Entry:
     checkpoint = result.prediction.checkpoint
-    rule = adjustment.rule_for(checkpoint.largest_component)
-    changed = rule != AS_THE_PAPER.rule_for(checkpoint.largest_component)
+    known = case.volume.spacing_known
+    rule = adjustment.rule_for(checkpoint, known)
+    changed = rule != AS_THE_PAPER.rule_for(checkpoint, known)
     if changed and result.prediction.quantised is not None:
         result = rescore(case, result, rule)
     notes = [*(["untrained"] if not checkpoint.sha256 else []), *(["re-scored"] if changed else [])]
