@@ -26,7 +26,7 @@ CASE_NOTES = {
 _PARTS = {
     "reported": {"model", "title", "source", "parameters", "parameters_paper", "reported"},
     "protocols": {"series", "commands", "devices", "torch", "commits", "seeds", "runs", "hours", "plan", "models"}
-    | {"sizes", "other_plans", "pairs"},
+    | {"sizes", "necks_mm", "other_plans", "pairs"},
     "studies": {"study", "question", "note", "series", "commands", "runs", "hours", "variants"},
 }
 _MODEL = {"model", "leaky", "sources", "train_slices", "preprocessing", "plan", "budget", "parameters", "patients"}
@@ -127,6 +127,11 @@ def made_with(one: Figures, same_plan: bool) -> list[str]:
             lines.append(f"**Another plan than that had: {', '.join(one['other_plans'])}; compare with care.**")
     if same_plan or len(one["sizes"]) == 1:  # variants of other sizes say so by their names
         lines += sizes_in_words(one["sizes"])
+    if len(one["necks_mm"]) == 1 and one["necks_mm"][0]:
+        lines.append(
+            f"What hung on the liver by a neck thinner than {one['necks_mm'][0]:g} mm was cut off, as in the app, "
+            "where the spacing is known: on the unseen volumes."
+        )
     lines.append(
         f"Training runs: {one['runs']}; hours of training: {one['hours']:.1f}; {'; '.join(one['devices'])}; torch "
         f"{', '.join(one['torch'])}; seed {', '.join(map(str, one['seeds']))}; commit {', '.join(one['commits'])}."

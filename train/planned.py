@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from livdemo.errors import InputError
 from livdemo.models import ModelSpec, Preset, get_model, list_models
+from livdemo.pieces import NECK_MM
 from livdemo.predictor import Inference
 from livdemo.rescoring import Rule
 from train.ablations import STUDIES, Data, Study, Variant
@@ -248,7 +249,8 @@ def _variants(settings: Settings) -> Iterator[tuple[str, Variant]]:
     if settings.protocol != "ablations":
         for spec in wanted or list_models():
             larger = 1.0 if spec.phases or settings.protocol == "recipe" else LARGER
-            yield "", Variant(spec.name, larger=larger)
+            neck_mm = NECK_MM if settings.protocol == "second" else 0.0  # as the app asks what ships
+            yield "", Variant(spec.name, larger=larger, neck_mm=neck_mm)
         return
     names = {spec.name for spec in wanted}
     for study in _studies(settings):

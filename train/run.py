@@ -129,13 +129,13 @@ def save_state(out: Path, state: dict[str, Any], history: History) -> None:
         write_history(out, history)
 
 
-def save_weights(run: Run, weights: dict[str, Tensor]) -> None:
+def save_weights(out: Path, described: dict[str, Any], weights: dict[str, Tensor]) -> None:
     """A folder to begin another run with: the weights and what they are, no history and nothing to go on with."""
-    with _plain_disk_errors(run.out):
-        run.out.mkdir(parents=True, exist_ok=True)
-        _replace(run.out / "run.json", json.dumps(run.describe(), indent=2) + "\n")
-        torch.save({"model": weights}, run.out / "state.part")
-        os.replace(run.out / "state.part", run.out / "state.pt")
+    with _plain_disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        _replace(out / "run.json", json.dumps(described, indent=2) + "\n")
+        torch.save({"model": weights}, out / "state.part")
+        os.replace(out / "state.part", out / "state.pt")
 
 
 def write_history(out: Path, history: History) -> None:

@@ -26,6 +26,11 @@ def asked_size(row: Row) -> int:
     return row["asked_size"] if "asked_size" in row else row["size"]
 
 
+def neck_mm(row: Row) -> float:
+    """Thickness of the necks at which other organs were cut off, in mm; 0, for none, in rows from before that."""
+    return row.get("neck_mm", 0.0)
+
+
 def read_rows(path: Path) -> list[Row]:
     """All whole rows, in their order; no file is no rows. A last line cut short by a kill is left out.
 

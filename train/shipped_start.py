@@ -1,4 +1,4 @@
-"""What a second course begins with, when the folder of the first is gone but its network ships.
+"""Shipped networks as runs: to begin a second course with when the first one's folder is gone, and to be asked again.
 
 Run folders stay on the machine that trained; weights travel with the repository. Their file kept half precision, which
 is far finer than what a step of training moves.
@@ -11,9 +11,14 @@ from train.planned import Planned
 from train.run import finished_epochs, save_weights
 
 
+def is_shipped(one: Planned) -> bool:
+    """Whether the weights in the manifest are of this very run."""
+    return _shipped(one) is not None
+
+
 def ships(one: Planned) -> bool:
-    """Whether the weights in the manifest are of this very run, and none of its epochs is here."""
-    return not finished_epochs(one.run.out) and _shipped(one) is not None
+    """The same, and none of its epochs is here."""
+    return not finished_epochs(one.run.out) and is_shipped(one)
 
 
 def shipped_folder(one: Planned) -> Path:
@@ -22,10 +27,10 @@ def shipped_folder(one: Planned) -> Path:
     InputError when the shipped file is not the one that the manifest pins, or the disk is full.
     """
     checkpoint = _shipped(one)
-    assert checkpoint is not None, "ask ships() first"
+    assert checkpoint is not None, "ask is_shipped() first"
     folder = one.run.out.with_name(f"{one.run.out.name}-shipped")
     if not (folder / "state.pt").exists():
-        save_weights(one.in_folder(folder).run, load_model(checkpoint.sha256, "cpu").state_dict())
+        save_weights(folder, one.described, load_model(checkpoint.sha256, "cpu").state_dict())
     return folder
 
 

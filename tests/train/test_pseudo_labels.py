@@ -54,7 +54,7 @@ def _teacher(folder: Path, slices: Slices, tumour_from: float) -> Run:
         architecture=lambda preset: Thresholds(tumour_from),
     )
     run = Run(spec, "classroom", PLAN, slices, hold_out(slices, (), 0, 0), 0, folder)
-    save_weights(run, Thresholds(tumour_from).state_dict())
+    save_weights(folder, run.describe(), Thresholds(tumour_from).state_dict())
     return run
 
 

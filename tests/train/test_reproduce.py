@@ -159,6 +159,32 @@ def test_a_second_course_goes_on_from_the_first_ones_network(
     assert [one["series"] for one in read_rows(tmp_path / "runs.jsonl")] == [row["series"], fair.series]
 
 
+def test_what_ships_is_only_asked_again(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another rule for its answers makes another row of the shipped network, without a training."""
+    monkeypatch.setattr("train.reproduce.SECOND_COURSE", replace(PLAN, epochs=1))
+    monkeypatch.setattr("train.planned.NECK_MM", 0.0)
+    asked = ("--protocol", "second", "--models", "unet64", "--folds", "all", "--unseen")
+    asked += (str(_write_strangers(tmp_path / "strangers")),)
+    assert call(*asked) == 0
+    (before,) = read_rows(tmp_path / "runs.jsonl")
+    assert before["neck_mm"] == 0
+
+    folder = tmp_path / "out" / f"unet64-{before['key']}"
+    kept = folder.rename(tmp_path / "elsewhere")
+    monkeypatch.setattr("train.reproduce.is_shipped", lambda one: one.key == before["key"])
+    monkeypatch.setattr("train.reproduce.shipped_folder", lambda one: kept)
+    monkeypatch.setattr("train.planned.NECK_MM", 28.0)
+    monkeypatch.setattr(Training, "epoch", lambda *_: pytest.fail("it was trained already"))
+    assert call(*asked) == 0
+    assert call(*asked) == 0, "nothing is left to do"
+    _, after = read_rows(tmp_path / "runs.jsonl")
+    differing = {name for name in before if before[name] != after[name]}
+    assert differing <= {"neck_mm", "unseen"}
+    assert after["neck_mm"] == 28
+    assert after["unseen"][0]["case"] == before["unseen"][0]["case"] == "block"
+    assert not folder.exists()
+
+
 def test_only_what_is_left_is_estimated(
     small: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,14 +293,19 @@ def test_one_run_that_cannot_be_made_does_not_stop_the_others(
     assert len(list((tmp_path / "out").glob("unet64-*"))) == 1
 
 
-def test_scans_of_strangers_are_scored_with_their_labels(call: Call, tmp_path: Path) -> None:
+def _write_strangers(folder: Path) -> Path:
+    """block_case() with and without its reference, as files."""
     case = block_case()
     assert case.reference is not None
-    folder = tmp_path / "strangers"
     folder.mkdir()
     for name, voxels in (("block_ct", case.volume.hu), ("block_seg", case.reference), ("alone_ct", case.volume.hu)):
         image = nibabel.Nifti1Image(voxels.transpose(2, 1, 0), np.diag([-1.0, -1.0, 2.0, 1.0]))
         nibabel.save(image, folder / f"{name}.nii.gz")
+    return folder
+
+
+def test_scans_of_strangers_are_scored_with_their_labels(call: Call, tmp_path: Path) -> None:
+    folder = _write_strangers(tmp_path / "strangers")
     asked = ("--models", "unet64", "--folds", "A", "all")
     assert call(*asked) == 0
     assert call(*asked, "--unseen", str(folder)) == 0
