@@ -203,6 +203,8 @@ def launch_options() -> dict[str, Any]:
             button_primary_background_fill_hover_dark="*primary_600",
             button_primary_text_color="white",
             checkbox_background_color_selected="*primary_700",
+            block_info_text_color="var(--muted)",  # its own grey has 2 to 1
+            block_info_text_color_dark="var(--muted)",
         ),
         "css_paths": [HERE / "theme.css", HERE / "places.css"],
         "head": f"<style>{(HERE / 'page.css').read_text('utf-8')}</style>{language_script()}",
@@ -346,7 +348,7 @@ def _opened(
     if link.slice_index is not None or link.window is not None:
         first_window = link.window or session.first_window
         session = replace(session, first_slice=link.slice_index, first_window=first_window)
-    value = _viewer(session, session.first_slice)
+    value = _viewer(session)
     steps = show_steps(session, value["slice"], window, equalisation)
     facts = _facts_html(case)
     to_link = link_value(name, value["volume"]["key"])
@@ -446,7 +448,7 @@ def run_model(session: Session | None, slice_index: int, model: str, inference: 
                     session = session.with_results({model: event})
             elif time.monotonic() - shown > SECONDS_BETWEEN_PICTURES:
                 shown = time.monotonic()
-                picture = _viewer(session, slice_index, event.assembly)
+                picture = _viewer(session, event.assembly)
                 yield [gr.skip(), picture, _progress(event), *[gr.skip()] * 3, *unchanged]
     except InputError as error:
         yield [gr.skip(), gr.skip(), "", *idle, alert(error), *unchanged]
@@ -460,7 +462,7 @@ def run_model(session: Session | None, slice_index: int, model: str, inference: 
     )
     yield [
         session,
-        _viewer(session, slice_index),
+        _viewer(session),
         status_html(done, 1.0),
         *idle,
         "",
@@ -474,9 +476,11 @@ def cancelled() -> list[Any]:
     return [status_html(text, 0.0), *free_buttons()]
 
 
-def _viewer(session: Session, slice_index: int | None, running: Assembly | None = None) -> dict[str, Any]:
+def _viewer(session: Session, running: Assembly | None = None) -> dict[str, Any]:
     panes = _panes(session) if running is None else _panes(session, running.label_map, running.finished)
-    return viewer_value(session.case.volume, panes, session.folder, slice_index, session.first_window, linked=True)
+    return viewer_value(
+        session.case.volume, panes, session.folder, session.first_slice, session.first_window, linked=True
+    )
 
 
 def _progress(event: Progress) -> str:

@@ -231,8 +231,8 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
             info="Without other organs that hang on it by a thin neck, where the scan says how large a voxel is.",
             min_width=300,
         )
-        gated = gr.Checkbox(gate, label="Tumour only inside the liver", min_width=240)
-        filled = gr.Checkbox(holes, label="Fill holes in each slice", min_width=240)
+        gated = gr.Checkbox(gate, label="Tumour only inside the liver", elem_classes="tick")
+        filled = gr.Checkbox(holes, label="Fill holes in each slice", elem_classes="tick")
         back = gr.Button("As the paper has it", scale=0, min_width=210, elem_id="as-the-paper")
     return [from_liver, from_tumour, kept, gated, filled, dropped], back
 

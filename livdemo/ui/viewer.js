@@ -111,6 +111,7 @@ function goTo(k, tells = true) {
   const next = Math.max(0, Math.min(state.shape[0] - 1, Math.round(k)));
   if (!state.volume || next === state.k || Number.isNaN(next)) return;
   state.k = next;
+  state.moved = true;
   if (tells) link.tell({ k: next });
   redraw("slice");
   tellSlice();
@@ -543,7 +544,7 @@ function arrangePanes(given) {
 function openCase(value) {
   const [z] = value.shape;
   Object.assign(state, {
-    volume: null, shape: value.shape, spacing: value.spacing_mm, k: value.slice, point: null,
+    volume: null, shape: value.shape, spacing: value.spacing_mm, k: value.slice, moved: false, point: null,
     window: { ...value.window }, view: { zoom: 1, x: 0.5, y: 0.5 }, place: null, enlarged: null,
   });
   Object.assign(state.overlay, value.overlay);
@@ -648,6 +649,8 @@ async function load() {
     say("");
     state.settled = true;
     if (!sameCase) link.ask();
+    // Where nobody drew a liver the case opened in its middle: once networks have found one, it is shown.
+    else if (!state.moved && value.panes.every((pane) => pane.finished === null)) goTo(value.slice);
     showControls();
     Object.assign(dirty, { slice: true, window: true, view: true });
     redraw();

@@ -140,8 +140,9 @@ def viewer_value(
 
     slice_index, window and overlay count when the volume is another one than before; as long as it stays,
     the visitor's slice, window, zoom and overlay stay. Without a slice_index the viewer opens the slice with the
-    largest reference, else the largest labelled area of any pane, else the middle. Files are named by their
-    content, so the browser fetches only what has changed. HU are clamped to −1024 … 3071.
+    largest reference, else the largest labelled area of any pane, else the middle; from there it goes to the largest
+    labelled area when there is one, unless the visitor has chosen a slice. Files are named by their content, so the
+    browser fetches only what has changed. HU are clamped to −1024 … 3071.
 
     linked: slice and window are shared with whatever else on the page is linked and shows this volume (link.js).
     folder: the visitor's own; it has to lie in the temporary or working directory, or gradio refuses it.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,7 +14,7 @@ from livdemo.metrics.lesions import label_lesions
 from livdemo.run_cache import read_run
 from livdemo.ui.choices import ready_to_run
 from tests.e2e.conftest import PATIENCE_MS
-from tests.e2e.steps import open_file, small_ct
+from tests.e2e.steps import open_file, small_ct, unfold
 
 pytestmark = pytest.mark.e2e
 expect.set_options(timeout=PATIENCE_MS)
@@ -164,6 +165,37 @@ def test_another_case_stops_the_run_and_stays(address: str, open_page: Callable[
     expect(other.locator(f"{VIEWER} .lv-position")).to_contain_text("/ 64")
 
 
+@pytest.mark.parametrize("chosen", [False, True])
+def test_without_a_reference_it_goes_to_the_liver_that_was_found(
+    address: str, open_page: Callable[..., Page], tmp_path: Path, chosen: bool
+) -> None:
+    """A CT of one's own opens in its middle; a slice that the visitor has chosen since then stays."""
+    phantom = load_case("phantom")
+    hu = np.concatenate([np.full((40, *phantom.volume.hu.shape[1:]), -1000, np.int16), phantom.volume.hu])
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) * np.array([*phantom.volume.spacing_mm[::-1], 1.0])
+    nibabel.Nifti1Image(hu.transpose(2, 1, 0), affine).to_filename(tmp_path / "mine.nii.gz")
+    page = open_page(address, viewport=DESKTOP)
+    _enter(page)
+    open_file(page, tmp_path / "mine.nii.gz")
+    middle = len(hu) // 2
+    expect(page.locator(f'{VIEWER}[data-ready="1"]')).to_have_attribute("data-slice", str(middle))
+    if chosen:
+        page.locator(f"{VIEWER} canvas").first.click()
+        page.keyboard.press("ArrowUp")
+        expect(page.locator(VIEWER)).not_to_have_attribute("data-slice", str(middle))
+    there = int(str(page.locator(VIEWER).get_attribute("data-slice")))
+    page.locator("#wall-run").click()
+    expect(page.locator("#wall-status")).to_contain_text("Done: 2 models", timeout=RUN_MS)
+    if chosen:
+        page.wait_for_timeout(1000)
+        expect(page.locator(VIEWER)).to_have_attribute("data-slice", str(there))
+        return
+    expect(page.locator(VIEWER)).not_to_have_attribute("data-slice", str(middle))
+    assert phantom.reference is not None
+    found = int(str(page.locator(VIEWER).get_attribute("data-slice"))) - 40
+    assert phantom.reference[found].any(), "a slice with liver"
+
+
 def test_cancel_keeps_what_is_done(address: str, open_page: Callable[..., Page]) -> None:
     page = open_page(address, viewport=DESKTOP)
     _enter(page)
@@ -186,3 +218,8 @@ def test_a_phone_needs_no_sideways_scrolling(address: str, open_page: Callable[.
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator(f"{STRIP} button[data-jump=lesion]").click()
     _slice(page)
+    unfold(page, "#rule")
+    ticks = page.locator("#rule .tick")
+    expect(ticks).to_have_count(2)
+    for tick in ticks.all():
+        assert tick.evaluate("one => one.scrollWidth <= one.clientWidth"), "its label is not cut off"
