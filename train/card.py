@@ -67,7 +67,8 @@ def weakness(spec: ModelSpec, described: Described, validation: dict[str, float]
         return _weakness_of_phantoms(drawn["train"], drawn["validation"], validation)
     liver = validation.get("liver_dice")
     if len(spec.labels) == 2:
-        return "" if liver is None else f"Knows the liver alone, no tumours; Dice on held-out patients {liver:.2f}."
+        known = "nobody was held out" if liver is None else f"Dice on held-out patients {liver:.2f}"
+        return f"Knows the liver alone, no tumours; {known}."
     tumour = validation.get("tumour_dice")
     start = f"Learned tumours from {counted(len(drawn['train']), 'patient')} only"
     if tumour is None:

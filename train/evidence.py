@@ -135,6 +135,7 @@ def _alarm(one: Figures) -> str:
 
 def _in_card(card: str, before: Checkpoint, row: Checkpoint, model: Figures, first: Figures | None) -> str:
     """The card with its section and its sentence renewed; ValueError where it has no such section."""
+    assert before.weak, "train.card gives every network a sentence that is found again here"
     top, rest = card.split(BEGIN)
     _, bottom = rest.split(END)
     return top.replace(before.weak, row.weak) + marked(section(model, first)) + bottom

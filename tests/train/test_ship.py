@@ -82,7 +82,10 @@ def test_what_ships_says_how_well_its_recipe_did(
     assert liver.weak == (
         "Knows the liver alone, no tumours; how it does on patients that it has not seen was not measured yet."
     )
-    assert "No patient has been held out from this recipe yet" in _card(tmp_path, "unet_liver")
+    card = _card(tmp_path, "unet_liver")
+    assert "No patient has been held out from this recipe yet" in card
+    assert card.count(liver.weak) == 1, "the sentence of the export is replaced, in its one place"
+    assert f"use.** {liver.weak}\n" in card
 
 
 def _scale_by(factor: float) -> bytes:
