@@ -15,6 +15,7 @@ Mask = NDArray[np.bool_]
 NECK_MM = 28.0  # cutting there leaves the liver that is drawn in each of fifteen training volumes as it is
 _LITTLE = 0.1  # of the liver's largest area: below it a slice shows little of it
 _STEP_MM = 4.0  # of the grid on which necks are looked for
+_LONGEST_MM = 2000.0  # no body is longer: a file that says so has a wrong spacing
 _NEIGHBOURS = np.ones((3, 3, 3), bool)  # pieces hold together by faces, edges and corners
 
 
@@ -55,12 +56,15 @@ def cut_at_necks(mask: Mask, spacing_mm: tuple[float, float, float], neck_mm: fl
 
     A part is what somewhere holds a ball of that diameter; whatever is thinner belongs to the nearest part. Another
     organ is a part that lies mostly in slices where the largest one has little area. Holes count as filled: a tumour
-    that was missed is no neck. The faces of the mask's box are no surface: a liver that the scan cuts off goes on.
+    that was missed is no neck. The faces of the mask's box are no surface: a liver that the scan cuts off goes on. With
+    a spacing that no body has nothing is cut.
     """
     boxes = ndimage.find_objects(mask.view(np.uint8))
     if not neck_mm or not boxes:
         return mask
     inside = mask[boxes[0]]
+    if any(size * spacing > _LONGEST_MM for size, spacing in zip(inside.shape, spacing_mm, strict=True)):
+        return mask
     others = _other_organs(_sampled(inside, spacing_mm), neck_mm)
     if not others.any():
         return mask

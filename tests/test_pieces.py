@@ -119,6 +119,16 @@ def test_masks_without_parts_are_left_alone() -> None:
         assert np.array_equal(cut_at_necks(mask, (1.0, 1.0, 1.0)), mask)
 
 
+@pytest.mark.parametrize("wrong", [1000.0, 0.001])
+def test_a_wrong_spacing_cuts_nothing_and_takes_no_memory(wrong: float) -> None:
+    """Micrometres taken for millimetres, and the other way round."""
+    spacing = SPACINGS[0]
+    at = _mm(spacing)
+    both = _ball(at, LIVER, 50) | _ball(at, KIDNEY, 24) | _rod(at, 0, KIDNEY, LIVER[0], 9)
+    z, y, x = (one * wrong for one in spacing)
+    assert np.array_equal(cut_at_necks(both, (z, y, x)), both)
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), neck=st.floats(0, 60), thickness=st.sampled_from([0.7, 3.0, 6.5]))
 def test_nothing_is_added_and_the_box_does_not_matter(seed: int, neck: float, thickness: float) -> None:
