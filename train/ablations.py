@@ -5,7 +5,7 @@ name is the house protocol's (train/plan.py). Add a study by adding a line: `pyt
 ablations --studies NAME` runs it, and `python -m train.results` prints it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -53,6 +53,11 @@ class Study:
     question: str
     variants: tuple[Variant, ...]
     note: str = ""
+
+
+def _asked_larger(model: str, sizes: Mapping[str, float]) -> tuple[Variant, ...]:
+    """One network, asked with pictures of several sizes."""
+    return tuple(Variant(model, name, larger=larger) for name, larger in sizes.items())
 
 
 S4_WINDOW, S3_WINDOW, LIVER_WINDOW = Window(0, 250), Window(50, 250), Window(30, 150)
@@ -148,20 +153,14 @@ STUDIES = (
     Study(
         "larger input",
         "Should a network see larger pictures than those it learned from? (inference alone)",
-        tuple(
-            Variant("transunet", name, larger=larger)
-            for name, larger in (("as learned", 1.0), ("a quarter larger", 1.25), ("half as large again", 1.5))
-        ),
+        _asked_larger("transunet", {"as learned": 1.0, "a quarter larger": 1.25, "half as large again": 1.5}),
         "It learned from views that were zoomed by up to 1.5, so organs of such a size are nothing new to it; the "
         "TransUNet because all six patients were held out from it.",
     ),
     Study(
         "larger input without a transformer",
         "And one without a transformer, which sees less around a voxel? (inference alone)",
-        tuple(
-            Variant("aunet_ds", name, larger=larger)
-            for name, larger in (("as learned", 1.0), ("an eighth larger", 1.125), ("a quarter larger", 1.25))
-        ),
+        _asked_larger("aunet_ds", {"as learned": 1.0, "an eighth larger": 1.125, "a quarter larger": 1.25}),
         "Asked with whole slices. What ships is asked with pictures a quarter larger, this network too.",
     ),
     Study(

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -107,14 +107,15 @@ def reproduce(asked: argparse.Namespace) -> int:
     _adopt(planned, asked.adopt, settings.out)
     folders = adopted_folders(settings.out)
     planned = [one.placed(folders) for one in planned]
-    rows = {who(row): row for row in read_rows(asked.log)}
+    log = read_rows(asked.log)
+    rows = {who(row): row for row in log}
     todo = [one for one in planned if not _is_done(one, rows.get(one.who), asked.unseen)]
-    estimates = Estimates(settings.out / "estimates.json", read_rows(asked.log), device)
+    estimates = Estimates(settings.out / "estimates.json", log, device)
     queue = _queue(todo, estimates, impossible)
     _print_plan(len(planned), len(todo), queue, impossible, device)
     if asked.dry_run:
         return 0
-    failed = [*impossible, *_work(queue, asked, device)]
+    failed = [*impossible, *_work(queue, rows, asked, device)]
     print(f"Log: {asked.log}. Next: python -m train.results")
     for sentence in failed:
         print(f"not done: {sentence}", file=sys.stderr)
@@ -221,10 +222,11 @@ def _print_plan(
     print(f"About {_hours(sum(seconds for seconds, _ in queue))} in all.", flush=True)
 
 
-def _work(queue: Sequence[tuple[float, Planned]], asked: argparse.Namespace, device: str) -> list[str]:
-    """Run the queue; sentences about the runs that could not be finished, the others go on."""
+def _work(
+    queue: Sequence[tuple[float, Planned]], rows: Mapping[tuple[str, ...], Row], asked: argparse.Namespace, device: str
+) -> list[str]:
+    """Run the queue; sentences about the runs that could not be finished, the others go on. rows: the log, by who()."""
     failed: list[str] = []
-    rows = {who(row): row for row in read_rows(asked.log)}
     began, total, over = time.perf_counter(), sum(seconds for seconds, _ in queue), 0.0
     for number, (seconds, one) in enumerate(queue, start=1):
         try:

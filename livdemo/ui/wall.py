@@ -59,7 +59,7 @@ class Adjustment:
             liver_threshold=self.liver_threshold,
             tumour_threshold=self.tumour_threshold,
             largest_component=kept,
-            neck_mm=neck_of(checkpoint, spacing_known) if kept else 0.0,
+            neck_mm=neck_of(checkpoint, spacing_known),
             liver_gate=self.liver_gate,
             fill_holes=self.fill_holes,
             smallest_lesion_ml=self.smallest_lesion_ml,
