@@ -2,6 +2,7 @@
 
     fair       all models: the house plan, the same patients, folds, budget and input size
     second     all models: on from the networks of `fair`, each from its own fold's, by the second course of the plan
+    third      on from those of `second` in the same way, with finer pictures
     recipe     all models: each as its paper trained it, shortened to a classroom machine's reach unless `full`
     ablations  train/ablations.py
 
@@ -27,7 +28,7 @@ from livdemo.rescoring import Rule
 from train.ablations import STUDIES, Data, Study, Variant
 from train.cache import Slices, cached_slices
 from train.liver_free import liver_free_scans
-from train.plan import HOUSE, SECOND_COURSE, Plan
+from train.plan import HOUSE, SECOND_COURSE, THIRD_COURSE, Plan
 from train.polyps import polyp_variant
 from train.pseudo_labels import SURE
 from train.run import Run, without_versions
@@ -36,8 +37,9 @@ from train.sources import find_scans, phantom_scans
 from train.sources.phantom import PHANTOM_SHAPE
 from train.split import Split, check_split, folds, hold_out, split_by_patient, split_by_slice
 
-Protocol = Literal["fair", "second", "recipe", "ablations"]
-PROTOCOLS: tuple[Protocol, ...] = ("fair", "second", "recipe", "ablations")
+Protocol = Literal["fair", "second", "third", "recipe", "ablations"]
+PROTOCOLS: tuple[Protocol, ...] = ("fair", "second", "third", "recipe", "ablations")
+BEGINS_WITH: dict[Protocol, Protocol] = {"second": "fair", "third": "second"}
 
 FOLDS = {3: ("A,E", "B,F", "C,D"), 6: tuple("ABCDEF")}  # the patients of ct_liver_tumour
 EVERYBODY = "all"  # the fold in which nobody is held out: what ships
@@ -48,6 +50,7 @@ SHARE = 0.2  # held out where there are no folds
 # What learned by the house plan is asked with larger pictures: edges are finer, and organs no larger than the zoomed
 # views had them. Study "larger input". Not of contrast phases, for which nobody tried it.
 LARGER = 1.25
+FINER = 1.5  # side of the third course's input, in sides of the first's
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,12 @@ class Settings:
     models: tuple[str, ...] = ()  # none named: all
     studies: tuple[str, ...] = ()  # likewise
     folds: tuple[str, ...] = FOLDS[3]
-    size: int = 128
+    size: int = 128  # side of the network's input in pixels; the third course's is finer
     seed: int = 0
     preset: Preset = "classroom"
     house: Plan = HOUSE
     second_course: Plan = SECOND_COURSE
+    third_course: Plan = THIRD_COURSE
     full: bool = False  # the recipes unshortened
     bf16: bool = False
     liver_free: bool = False  # phantom slices of chest and pelvis in training
@@ -74,7 +78,12 @@ class Settings:
     def series(self) -> str:
         """Runs of one series may stand in one table."""
         whole = " unshortened" if self.full and self.protocol == "recipe" else ""
-        return f"{self.protocol}{whole}, {self.preset}, {self.size} pixels"
+        return f"{self.protocol}{whole}, {self.preset}, {self.learned_size} pixels"
+
+    @property
+    def learned_size(self) -> int:
+        """Side of the input that the protocol's networks learn with, in pixels."""
+        return round(self.size * FINER) if self.protocol == "third" else self.size
 
     def command(self, study: str) -> str:
         """What prints the figures of a table, whichever models are in it."""
@@ -108,7 +117,7 @@ class Planned:
     run: Run
     scans: tuple[Scan, ...]
     first_stage: "Planned | None" = None  # of a cascade: the coarse liver of the same fold
-    begins_with: "Planned | None" = None  # of a second course: the first one, of the same fold
+    begins_with: "Planned | None" = None  # of a later course: the one before, of the same fold
     teachers: "tuple[Planned, ...]" = ()  # of pseudo-labels: the networks that make them, of the same fold
 
     @property
@@ -186,8 +195,10 @@ class Library:
     settings: Settings
     _there: dict[tuple[Data, tuple[str, ...], int], Material] = field(default_factory=dict)
 
-    def get(self, kind: Data, phases: tuple[str, ...], size: int) -> Material:
-        """With slices of so many pixels a side. InputError where the folder has no such data."""
+    def of(self, variant: Variant, spec: ModelSpec) -> Material:
+        """With slices of the network's size. InputError where the folder has no such data."""
+        kind, phases = _kind(variant, spec), spec.phases
+        size = spec.preprocessing[self.settings.preset].size
         key = (kind, phases, size)
         if key not in self._there:
             scans = self._scans(kind, phases)
@@ -205,6 +216,10 @@ class Library:
         return scans + (liver_free_scans(LIVER_FREE_SEEDS) if added else [])
 
 
+def _kind(variant: Variant, spec: ModelSpec) -> Data:
+    return "phases" if spec.phases else variant.data
+
+
 def plan_runs(settings: Settings) -> tuple[list[Planned], list[str]]:
     """All runs of the protocol, and a sentence for each variant whose data are not there.
 
@@ -215,30 +230,32 @@ def plan_runs(settings: Settings) -> tuple[list[Planned], list[str]]:
     impossible: list[str] = []
     for study, variant in _variants(settings):
         spec = _spec(variant, settings)
-        kind: Data = "phases" if spec.phases else variant.data
         try:
-            material = library.get(kind, spec.phases, spec.preprocessing[settings.preset].size)
+            material = library.of(variant, spec)
         except InputError as error:
-            if kind.startswith("ct"):
+            if _kind(variant, spec).startswith("ct"):
                 raise
             impossible.append(f"{study} {variant.model} {variant.name}: {error}")
             continue
         for fold, split in _sides(variant, spec, material.slices, settings):
             check_split(split, material.slices)
-            planned.append(_planned(study, variant, fold, split, material, settings))
+            planned.append(_planned(study, variant, fold, split, library, settings))
     return planned, impossible
 
 
-def _planned(study: str, variant: Variant, fold: str, split: Split, material: Material, settings: Settings) -> Planned:
+def _planned(study: str, variant: Variant, fold: str, split: Split, library: Library, settings: Settings) -> Planned:
+    """split: of patients by name, so it is the same for the slices of a cascade's other network or an earlier course,
+    which may be of another size; a split by slice has neither."""
     spec = _spec(variant, settings)
     plan = _plan(variant, spec, settings)
-    teachers = tuple(_planned(study, Variant(name), fold, split, material, settings) for name in variant.teachers)
+    material = library.of(variant, spec)
+    teachers = tuple(_planned(study, Variant(name), fold, split, library, settings) for name in variant.teachers)
     pseudo = {"networks": [teacher.key for teacher in teachers], "sure": SURE} if teachers else None
     run = Run(spec, settings.preset, plan, material.slices, split, settings.seed, settings.out, pseudo=pseudo)
-    liver = _planned(study, Variant("unet_liver"), fold, split, material, settings) if variant.cascade else None
+    liver = _planned(study, Variant("unet_liver"), fold, split, library, settings) if variant.cascade else None
     first = None
-    if settings.protocol == "second":
-        first = _planned(study, variant, fold, split, material, replace(settings, protocol="fair"))
+    if before := BEGINS_WITH.get(settings.protocol):
+        first = _planned(study, variant, fold, split, library, replace(settings, protocol=before))
     command, scans = settings.command(study), material.scans
     one = Planned(settings.series, command, study, variant, fold, run, scans, liver, first, teachers)
     return one.in_folder(settings.out / f"{spec.name}-{one.key}")
@@ -249,7 +266,7 @@ def _variants(settings: Settings) -> Iterator[tuple[str, Variant]]:
     if settings.protocol != "ablations":
         for spec in wanted or list_models():
             larger = 1.0 if spec.phases or settings.protocol == "recipe" else LARGER
-            neck_mm = NECK_MM if settings.protocol == "second" else 0.0  # as the app asks what ships
+            neck_mm = NECK_MM if settings.protocol in BEGINS_WITH else 0.0  # as the app asks what ships
             yield "", Variant(spec.name, larger=larger, neck_mm=neck_mm)
         return
     names = {spec.name for spec in wanted}
@@ -271,7 +288,7 @@ def _spec(variant: Variant, settings: Settings) -> ModelSpec:
     spec = get_model(variant.model)
     if variant.data == "kvasir":
         spec = polyp_variant(spec)
-    spec = spec.resized(settings.preset, settings.size)
+    spec = spec.resized(settings.preset, settings.learned_size)
     changes = dict(variant.preprocessing)
     if variant.data == "mr":
         changes["window"] = EIGHT_BIT  # MR has no Hounsfield units: its 8-bit greys as they are
@@ -281,7 +298,8 @@ def _spec(variant: Variant, settings: Settings) -> ModelSpec:
 
 
 def _plan(variant: Variant, spec: ModelSpec, settings: Settings) -> Plan:
-    house = settings.second_course if settings.protocol == "second" else settings.house
+    courses = {"second": settings.second_course, "third": settings.third_course}
+    house = courses.get(settings.protocol, settings.house)
     plan = house.in_items(spec.slices_an_item(settings.preset))
     if settings.protocol == "recipe":
         recipe: Plan = importlib.import_module(f"train.{variant.model}").PAPER

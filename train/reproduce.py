@@ -2,6 +2,7 @@
 
 python -m train.reproduce --data DIR                              all models alike: three folds by patient, 128 pixels
 python -m train.reproduce --data DIR --protocol second            on from there, for twenty epochs more
+python -m train.reproduce --data DIR --protocol third             and for ten more, with finer pictures
 python -m train.reproduce --data DIR --protocol recipe            each as its paper trained it
 python -m train.reproduce --data DIR --protocol ablations         one thing changed at a time
 python -m train.reproduce --data DIR --folds 6 --size 256         in full, where there is a GPU
@@ -32,7 +33,7 @@ from livdemo.predictor import Inference, Predictor, pick_device
 from livdemo.results import figure
 from train.fold_scores import fold_network, held_out_scans, per_patient, score_unseen, score_volumes
 from train.loop import Training, train
-from train.plan import HOUSE, SECOND_COURSE
+from train.plan import HOUSE, SECOND_COURSE, THIRD_COURSE
 from train.planned import EVERYBODY, PROTOCOLS, Planned, Settings, asked_folds, plan_runs
 from train.pseudo_labels import SURE, pseudo_labelled
 from train.run import History, Run, commit, finished_epochs, read_described, read_history, without_versions
@@ -90,6 +91,7 @@ def _settings(asked: argparse.Namespace) -> Settings:
         size=asked.size,
         house=HOUSE,
         second_course=SECOND_COURSE,
+        third_course=THIRD_COURSE,
         preset=asked.preset,
         full=asked.full,
         bf16=asked.bf16,
@@ -152,9 +154,9 @@ class Estimates:
 
     def _training(self, one: Planned) -> float:
         """The epochs that are left, with their validations, and those of the networks that it needs first."""
-        course = None if one.begins_with is None or ships(one.begins_with) else one.begins_with
-        first = [needed for needed in (course, one.first_stage, *one.teachers) if needed is not None]
         plan, done = one.run.plan, finished_epochs(one.run.out)
+        course = None if done or one.begins_with is None or ships(one.begins_with) else one.begins_with
+        first = [needed for needed in (course, one.first_stage, *one.teachers) if needed is not None]
         slices = (plan.epochs - done) * (one.slices_an_epoch + FORWARD_SHARE * _held_out(one))
         slices += plan.pretext_slices if not done and _has_pretext(one) else 0
         return self._pace(one) * slices + sum(self._training(needed) for needed in first)
@@ -287,7 +289,7 @@ def asked_again(one: Planned, before: Row, unseen: Path | None, device: str) -> 
 
 
 def _begun(one: Planned, device: str) -> Run:
-    """The run with what it begins with: its first course, trained here unless it ships and no epoch of it is here;
+    """The run with what it begins with: the course before, trained here unless it ships and no epoch of it is here;
     and with the tumours that its teachers find."""
     if one.teachers:
         for teacher in one.teachers:
@@ -299,7 +301,8 @@ def _begun(one: Planned, device: str) -> Run:
         return one.run
     if ships(one.begins_with):
         return replace(one.run, start=shipped_folder(one.begins_with))
-    train(one.begins_with.run, resume=True)
+    if finished_epochs(one.begins_with.run.out) < one.begins_with.run.plan.epochs:
+        train(_begun(one.begins_with, device), resume=True)
     return one.run
 
 
