@@ -152,8 +152,11 @@ def sizes_in_words(sizes: Sequence[Figures]) -> list[str]:
 PROTOCOL_TITLES = {  # in the order of the page
     "fair": "The fair table: the same for all",
     "second": "The second course: all go on from the fair table's networks",
+    "third": "The third course: on from the second course's networks, with finer pictures",
     "recipe": "Each as its paper trained it",
 }
+
+COURSES = {"fair": "first", "second": "second", "third": "third"}  # each goes on where the one before ended
 
 
 def protocol_of(series: str) -> str:
@@ -163,7 +166,7 @@ def protocol_of(series: str) -> str:
 
 def same_for_all(protocol: Figures) -> bool:
     """Whether all models had the same plan; by recipe each has that of its paper."""
-    return protocol_of(protocol["series"]) in ("fair", "second")
+    return protocol_of(protocol["series"]) in COURSES
 
 
 def protocol_title(protocol: Figures) -> str:

@@ -6,21 +6,22 @@ the log says; a row of the manifest names its run (Checkpoint.run), so that no f
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from livdemo.checkpoints import Checkpoint, read_manifest, write_manifest
-from livdemo.results import figure, find_model, found_of, on_phantoms, protocol_of
+from livdemo.results import COURSES, figure, find_model, found_of, on_phantoms, protocol_of
 from livdemo.words import counted
+from train.planned import series_before
 from train.results_page import spread, table
 
 Figures = dict[str, Any]
 BEGIN, END = "<!-- by python -m train.results -->", "<!-- end -->"
 NOT_YET = "No patient has been held out from this recipe yet, so nothing is known about the next one."
-FIRST_ALONE = (
-    "No patient has been held out from the second course of these weights yet. The first one, with which it began, was "
-    "cross-validated; what the second changes for unseen patients is not known."
+EARLIER_ALONE = (
+    "No patient has been held out from the {last} course of these weights yet. The {earlier} one, on which it builds, "
+    "was cross-validated; what the {last} changes for unseen patients is not known."
 )
 HOW = (
     "The same plan, trained again without the patient who is then scored: whole volumes on their own grid, the largest "
@@ -31,39 +32,50 @@ HOW = (
 def refresh(results: Figures, folder: Path) -> None:
     """Write the log's figures into the cards and the manifest of a weights folder. InputError when that is damaged."""
     models = {m["everybody"]: m for p in results["protocols"] for m in p["models"] if m["everybody"]}
-    firsts = first_courses(results)
+    earlier = earlier_courses(results)
     rows = read_manifest(folder)
     for number, row in enumerate(rows):
         if model := models.get(row.run):
-            rows[number] = _told(row, model, firsts.get(row.run))
+            rows[number] = _told(row, model, earlier.get(row.run))
             path = folder / f"{row.model}.md"
-            path.write_text(_in_card(path.read_text("utf-8"), row, rows[number], model, firsts.get(row.run)), "utf-8")
+            path.write_text(_in_card(path.read_text("utf-8"), row, rows[number], model, earlier.get(row.run)), "utf-8")
     write_manifest(rows, folder)
 
 
-def first_courses(results: Figures) -> dict[str, Figures]:
-    """Of the runs on everybody that took a second course and have no patient of their own: the model's first course,
-    where that has some."""
+@dataclass(frozen=True)
+class Earlier:
+    """The course that speaks for weights of a later one, from which nobody was held out."""
+
+    model: Figures  # of the latest course before that has patients
+    course: str  # "first" or "second"
+    last: str  # the weights' own
+
+
+def earlier_courses(results: Figures) -> dict[str, Earlier]:
+    """Of the runs on everybody that took a later course and have no patient of their own."""
     tables = {protocol["series"]: protocol["models"] for protocol in results["protocols"]}
     found = {}
-    for series in (series for series in tables if protocol_of(series) == "second"):
-        first = tables.get(series.replace("second", "fair", 1), [])
-        for model in tables[series]:
-            earlier = find_model(first, model["model"])
-            if model["everybody"] and not model["patients"] and earlier and earlier["patients"]:
-                found[model["everybody"]] = earlier
+    for series, models in tables.items():
+        for model in (model for model in models if model["everybody"] and not model["patients"]):
+            before = series_before(series)
+            while before is not None and model["everybody"] not in found:
+                earlier = find_model(tables.get(before, []), model["model"])
+                if earlier is not None and earlier["patients"]:
+                    names = COURSES[protocol_of(before)], COURSES[protocol_of(series)]
+                    found[model["everybody"]] = Earlier(earlier, *names)
+                before = series_before(before)
     return found
 
 
-def _told(row: Checkpoint, model: Figures, first: Figures | None) -> Checkpoint:
+def _told(row: Checkpoint, model: Figures, earlier: Earlier | None) -> Checkpoint:
     """The manifest's row with the figures of its run."""
     means = {name: model[name]["mean"] for name in ("liver_dice", "tumour_dice")}
     known = {name: value for name, value in means.items() if value is not None}
-    return replace(row, validation=known, weak=weakness(row.labels, model, first))
+    return replace(row, validation=known, weak=weakness(row.labels, model, earlier))
 
 
-def weakness(labels: Sequence[str], model: Figures, first: Figures | None = None) -> str:
-    """What these weights cannot do, in one sentence for the app. first: as first_courses() has it."""
+def weakness(labels: Sequence[str], model: Figures, earlier: Earlier | None = None) -> str:
+    """What these weights cannot do, in one sentence for the app. earlier: as earlier_courses() has it."""
     label, phantoms = labels[-1], on_phantoms(model)
     known, whom = model[f"{label}_dice"], "phantom" if phantoms else "patient"
     if phantoms:
@@ -72,11 +84,11 @@ def weakness(labels: Sequence[str], model: Figures, first: Figures | None = None
         start = "Knows the liver alone, no tumours"
     else:
         start = f"Learned tumours from {model['tumour_patients']} patients only"
-    if not known["n"] and first is not None:
-        before = first[f"{label}_dice"]
+    if not known["n"] and earlier is not None:
+        before = earlier.model[f"{label}_dice"]
         unseen = f"{counted(before['n'], 'patient')} whom it had not seen"
-        figures = f"{label} Dice on {unseen} was {before['mean']:.2f} after its first course"
-        return f"{start}; {figures}, and was not measured after the second."
+        figures = f"{label} Dice on {unseen} was {before['mean']:.2f} after its {earlier.course} course"
+        return f"{start}; {figures}, and was not measured after the {earlier.last}."
     if not known["n"]:
         return f"{start}; how it does on {whom}s that it has not seen was not measured yet."
     found = f"{label} Dice on {counted(known['n'], whom)} whom the same recipe had not seen was {known['mean']:.2f}"
@@ -89,13 +101,14 @@ def learned_from_phantoms(built_in: bool) -> str:
     return f"Learned from rendered phantoms alone{shown} and has never seen a real scan"
 
 
-def section(model: Figures, first: Figures | None = None) -> list[str]:
+def section(model: Figures, earlier: Earlier | None = None) -> list[str]:
     """The card's lines: patients one by one, their mean with its interval, and the volumes of strangers."""
     lines = ["## On patients that the recipe has not seen", ""]
     if model["patients"]:
         lines += [HOW + (" **Rendered phantoms, not patients.**" if on_phantoms(model) else ""), "", _patients(model)]
-    elif first is not None:
-        lines += [FIRST_ALONE, "", HOW, "", _patients(first)]
+    elif earlier is not None:
+        alone = EARLIER_ALONE.format(last=earlier.last, earlier=earlier.course)
+        lines += [alone, "", HOW, "", _patients(earlier.model)]
     else:
         lines += [NOT_YET]
     return [*lines, "", *_strangers(model)]
@@ -133,12 +146,12 @@ def _alarm(one: Figures) -> str:
     return f"{one['everybody_ml']:.1f}"
 
 
-def _in_card(card: str, before: Checkpoint, row: Checkpoint, model: Figures, first: Figures | None) -> str:
+def _in_card(card: str, before: Checkpoint, row: Checkpoint, model: Figures, earlier: Earlier | None) -> str:
     """The card with its section and its sentence renewed; ValueError where it has no such section."""
     assert before.weak, "train.card gives every network a sentence that is found again here"
     top, rest = card.split(BEGIN)
     _, bottom = rest.split(END)
-    return top.replace(before.weak, row.weak) + marked(section(model, first)) + bottom
+    return top.replace(before.weak, row.weak) + marked(section(model, earlier)) + bottom
 
 
 def marked(lines: Sequence[str]) -> str:

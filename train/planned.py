@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from livdemo.errors import InputError
 from livdemo.models import ModelSpec, Preset, get_model, list_models
@@ -214,6 +214,14 @@ class Library:
             raise InputError(f"{self.settings.data} holds no {modality} pictures; add the data set or leave it out.")
         added = kind == "ct with liver-free" or (kind == "ct" and self.settings.liver_free)
         return scans + (liver_free_scans(LIVER_FREE_SEEDS) if added else [])
+
+
+def series_before(series: str) -> str | None:
+    """The series whose networks those of a later course began with; None where they began with nothing."""
+    protocol, preset, pixels = series.split(", ")
+    before = BEGINS_WITH.get(cast(Protocol, protocol))
+    size = int(pixels.removesuffix(" pixels"))
+    return before and f"{before}, {preset}, {round(size / FINER) if protocol == 'third' else size} pixels"
 
 
 def _kind(variant: Variant, spec: ModelSpec) -> Data:

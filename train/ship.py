@@ -1,8 +1,8 @@
 """python -m train.ship: the networks that train.reproduce trained on everybody become the weights that livdemo ships.
 
-For each model whose fold `all` is in the log, of the second course where it took one, else of the fair table: file,
-golden block, card and manifest row, as train.export writes them, with the figures that the log has for them. Safe to
-repeat. Weights that train.export brought from another run are replaced only where --models names them.
+For each model whose fold `all` is in the log, of the latest course that it took: file, golden block, card and manifest
+row, as train.export writes them, with the figures that the log has for them. Safe to repeat. Weights that train.export
+brought from another run are replaced only where --models names them.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from train.reproduce import RUNS, adopted_folders
 from train.results import EVERYBODY, tables
 from train.run_log import Row, asked_size, latest, read_rows
 
-SERIES = ("second, classroom, 128 pixels", "fair, classroom, 128 pixels")
+SERIES = ("third, classroom, 192 pixels", "second, classroom, 128 pixels", "fair, classroom, 128 pixels")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,7 +32,7 @@ from train.fold_scores import cut_close, per_patient, score_volumes
 from train.loop import Training, train
 from train.network_variants import sfan_without
 from train.plan import HOUSE
-from train.planned import Settings, asked_folds, plan_runs
+from train.planned import Settings, asked_folds, plan_runs, series_before
 from train.reproduce import FORWARD_SHARE, Estimates, main
 from train.run_log import append_row, read_rows, who
 from train.scans import Scan
@@ -157,6 +157,57 @@ def test_a_second_course_goes_on_from_the_first_ones_network(
     assert call(*asked) == 0, "nothing is left to do"
     assert len(begun_with) == 2
     assert [one["series"] for one in read_rows(tmp_path / "runs.jsonl")] == [row["series"], fair.series]
+
+
+def test_a_third_course_goes_on_with_finer_pictures(
+    call: Call, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each course before it is trained with pictures of its own size, where it is missing."""
+    monkeypatch.setattr("train.reproduce.SECOND_COURSE", replace(PLAN, epochs=1, union_share=0.65))
+    monkeypatch.setattr("train.reproduce.THIRD_COURSE", replace(PLAN, epochs=1, learning_rate=1e-4))
+    asked = ("--protocol", "third", "--models", "unet64", "--folds", "A")
+    begun: list[tuple[str, int]] = []
+    begin = Training.begin
+
+    def watched(self: Training) -> None:
+        begun.append((str(self.run.start and self.run.start.name), self.run.slices.image.shape[-1]))
+        begin(self)
+
+    monkeypatch.setattr(Training, "begin", watched)
+    assert call(*asked) == 0
+    (row,) = read_rows(tmp_path / "runs.jsonl")
+    assert (row["series"], row["size"], row["asked_size"]) == ("third, classroom, 48 pixels", 48, 64)
+    third = json.loads((tmp_path / "out" / f"unet64-{row['key']}" / "run.json").read_text())
+    second = third["start"]
+    assert [third["size"], second["size"], second["start"]["size"]] == [48, 32, 32]
+    assert third["split"] == second["split"] == second["start"]["split"]
+    assert second["start"]["start"] is None
+    keys = {one.protocol: plan_runs(one)[0][0].run.out.name for one in _courses(_settings(data, tmp_path))}
+    assert begun == [("None", 32), (keys["fair"], 32), (keys["second"], 48)]
+
+    assert call(*asked) == 0, "nothing is left to do"
+    assert call("--protocol", "second", "--models", "unet64", "--folds", "A") == 0, "nor of the second course"
+    assert len(begun) == 3
+
+
+def _courses(settings: Settings) -> list[Settings]:
+    """The first two, as the test above plans them."""
+    second = replace(PLAN, epochs=1, union_share=0.65)
+    fair = replace(settings, folds=("A",), second_course=second)
+    return [fair, replace(fair, protocol="second")]
+
+
+@pytest.mark.parametrize(
+    ("series", "before"),
+    [
+        ("third, classroom, 192 pixels", "second, classroom, 128 pixels"),
+        ("second, paper, 256 pixels", "fair, paper, 256 pixels"),
+        ("fair, classroom, 128 pixels", None),
+        ("recipe unshortened, paper, 256 pixels", None),
+    ],
+)
+def test_a_course_knows_the_one_before(series: str, before: str | None) -> None:
+    assert series_before(series) == before
 
 
 def test_what_ships_is_only_asked_again(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

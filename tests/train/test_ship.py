@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from livdemo.checkpoints import find_checkpoint, load_model, read_manifest
 from tests.train.slice_folder import write_slices
 from tests.train.test_reproduce import PLAN, tiny
-from train.evidence import FIRST_ALONE, refresh
+from train.evidence import EARLIER_ALONE, refresh
 from train.export import _same_network, _scripted, export
 from train.loop import Training
 from train.reproduce import main as reproduce
@@ -224,9 +224,18 @@ def test_the_second_course_ships_where_there_is_one(shipping: list[str], trained
     assert unet.validation == {}
     assert "tumour Dice on 1 patient whom it had not seen was" in unet.weak
     assert unet.weak.endswith("after its first course, and was not measured after the second.")
-    assert FIRST_ALONE in _card(tmp_path, "unet64")
+    assert EARLIER_ALONE.format(last="second", earlier="first") in _card(tmp_path, "unet64")
     assert "| A |" in _card(tmp_path, "unet64")
     assert "first course" not in find_checkpoint("unet_liver").weak
+
+    # A third one on top of it: still the first speaks, for the second has nobody either.
+    third = {**second, "series": "third, classroom, 48 pixels", "key": "third"}
+    shutil.copytree(tmp_path / "out" / "unet64-second", tmp_path / "out" / "unet64-third")
+    append_row(tmp_path / "runs.jsonl", third)
+    assert ship([*_there(tmp_path), "--series", third["series"], second["series"], SERIES]) == 0
+    assert find_checkpoint("unet64").run == "third"
+    assert find_checkpoint("unet64").weak.endswith("after its first course, and was not measured after the third.")
+    assert EARLIER_ALONE.format(last="third", earlier="first") in _card(tmp_path, "unet64")
 
 
 def test_a_second_course_begins_with_what_ships_where_the_first_ones_folder_is_gone(
