@@ -2,7 +2,7 @@
 
 codes = quantise(probabilities)                      # per slice, while the network runs
 cached = Quantised.pack(codes_of_all_slices)         # kept: 2 bytes a voxel of the box around the liver
-label_map = relabel(cached, spacing_mm, Rule(largest_component=checkpoint.largest_component))    # as the paper has it
+label_map = relabel(cached, spacing_mm, Rule(largest_component=checkpoint.largest_component))    # as the model has it
 label_map = relabel(cached, spacing_mm, Rule(tumour_threshold=0.3, smallest_lesion_ml=0.5))      # as the visitor has it
 
 Probabilities are kept as bytes, on the CT's grid: the way back from the network's grid interpolates, and bytes that

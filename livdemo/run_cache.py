@@ -92,7 +92,9 @@ def _path(case: Case, checkpoint: Checkpoint) -> Path:
     if not checkpoint.sha256:
         raise ValueError(f"{checkpoint.model} has no weights of its own, so its runs are not kept")
     digest = hashlib.blake2b(np.ascontiguousarray(case.volume.hu).data, digest_size=16)
-    known = [FORMAT, livdemo.__version__, case.volume.shape, case.volume.spacing_mm, checkpoint.to_row()]
+    volume = case.volume
+    grid = [volume.shape, volume.spacing_mm, volume.spacing_known]  # without a spacing no neck is cut
+    known = [FORMAT, livdemo.__version__, grid, checkpoint.to_row()]
     digest.update(json.dumps(known, sort_keys=True).encode())
     return runs_folder() / f"{checkpoint.model}-{digest.hexdigest()}.npz"
 

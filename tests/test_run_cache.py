@@ -51,6 +51,9 @@ def test_other_voxels_or_weights_are_another_run(checkpoint: Checkpoint) -> None
     other = block_case()
     other.volume.hu[0, 0, 0] += 1
     assert read_run(other, checkpoint) is None
+    spacing_known = case.volume.spacing_known
+    guessed = replace(case, volume=replace(case.volume, spacing_known=not spacing_known))
+    assert read_run(guessed, checkpoint) is None, "the rule cuts necks only where millimetres are known"
     assert read_run(case, replace(checkpoint, sha256="0" * 64)) is None
     assert read_run(case, replace(checkpoint, largest_component=True)) is None
     assert read_run(case, replace(checkpoint, preprocessing=replace(checkpoint.preprocessing, size=64))) is None

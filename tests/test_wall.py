@@ -33,12 +33,12 @@ from livdemo.ui.speed import speed_figure
 from livdemo.ui.strip import strip_value
 from livdemo.ui.tables import NOTHING_YET, lesion_table, score_table, tissue_tables
 from livdemo.ui.viewer import viewer_value
-from livdemo.ui.wall import AS_THE_PAPER, EXTRAS, Adjustment, Entry, LevelMap, Standing, arrange, panes_of, witnesses_of
+from livdemo.ui.wall import EXTRAS, OWN_RULES, Adjustment, Entry, LevelMap, Standing, arrange, panes_of, witnesses_of
 from tests.made_up import block_case
 from tests.small_model import write_pair
 
 BOTH = ["thresholds", "tumourless"]
-SLIDERS = (0.5, 0.5, "paper", True, False, 0.0)
+SLIDERS = (0.5, 0.5, "own", True, False, 0.0)
 CONTROLS = (BOTH, [], ["majority"], *SLIDERS, False)  # models, untrained, together, rule, plot is open
 
 
@@ -105,7 +105,7 @@ def test_another_rule_is_scored_and_says_so(results: dict[str, Result]) -> None:
     assert sees.note == "re-scored"
     assert "below 1 mL dropped" in sees.provenance
     assert sees.scores.metrics[1].dice == 0
-    back = arrange(case, results, BOTH, [], AS_THE_PAPER, strict)
+    back = arrange(case, results, BOTH, [], OWN_RULES, strict)
     assert np.array_equal(back.models["thresholds"].label_map, before.models["thresholds"].label_map)
     assert back.models["thresholds"].note == ""
 
@@ -352,7 +352,7 @@ def test_an_upload_is_never_kept_for_others(session: Session) -> None:
 
 
 def test_files_to_take_home_are_of_the_shown_rule(session: Session, results: dict[str, Result]) -> None:
-    dropped = (BOTH, [], [], 0.5, 0.5, "paper", True, False, 1.0, False)
+    dropped = (BOTH, [], [], 0.5, 0.5, "own", True, False, 1.0, False)
     standing = place.show_wall(session.with_results(results), None, *dropped)[0]
     files, message = place.write_files(session.with_results(results), standing)
     assert message == ""

@@ -48,7 +48,7 @@ from livdemo.ui.wall import (
 SECONDS_BETWEEN_PICTURES = 0.7  # how often a running model's slices are sent to the viewer
 STANDING_SECONDS = 3600  # label maps are large; they are made again from the session when asked for
 SMALLEST_ML = 5.0  # upper end of the slider
-COMPONENTS = {"paper": None, "on": True, "off": False}
+COMPONENTS = {"own": None, "on": True, "off": False}
 
 QUESTION = """### Who is right, and where?"""
 
@@ -211,7 +211,7 @@ def tick_models(names: Sequence[str] | None) -> list[Any]:
 
 def _first_sliders() -> tuple[Any, ...]:
     own = Adjustment()
-    return own.liver_threshold, own.tumour_threshold, "paper", own.liver_gate, own.fill_holes, own.smallest_lesion_ml
+    return own.liver_threshold, own.tumour_threshold, "own", own.liver_gate, own.fill_holes, own.smallest_lesion_ml
 
 
 def _rule_panel() -> tuple[list[Any], gr.Button]:
@@ -225,7 +225,7 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
         dropped = gr.Slider(0, SMALLEST_ML, smallest, step=0.05, label="Drop tumours below (mL)", buttons=[])
     with gr.Row():
         kept = gr.Radio(
-            [("as in the paper", "paper"), ("yes", "on"), ("no", "off")],
+            [("as each model has it", "own"), ("yes", "on"), ("no", "off")],
             value=component,
             label="Keep only the largest piece of liver",
             info="Without other organs that hang on it by a thin neck, where the scan says how large a voxel is.",
@@ -233,7 +233,7 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
         )
         gated = gr.Checkbox(gate, label="Tumour only inside the liver", elem_classes="tick")
         filled = gr.Checkbox(holes, label="Fill holes in each slice", elem_classes="tick")
-        back = gr.Button("As the paper has it", scale=0, min_width=210, elem_id="as-the-paper")
+        back = gr.Button("Back to each model's rule", scale=0, min_width=210, elem_id="own-rules")
     return [from_liver, from_tumour, kept, gated, filled, dropped], back
 
 

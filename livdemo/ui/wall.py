@@ -66,7 +66,7 @@ class Adjustment:
         )
 
 
-AS_THE_PAPER = Adjustment()
+OWN_RULES = Adjustment()  # each model by the rule that its manifest row has
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ def arrange(
     results: Mapping[str, Result],
     chosen: Sequence[str],
     extras: Sequence[str],
-    adjustment: Adjustment = AS_THE_PAPER,
+    adjustment: Adjustment = OWN_RULES,
     before: Standing | None = None,
 ) -> Standing:
     """The chosen models that have a result, under the visitor's rule, and the extras that they are enough for."""
@@ -149,7 +149,7 @@ def _entry(case: Case, name: str, result: Result, adjustment: Adjustment) -> Ent
     checkpoint = result.prediction.checkpoint
     known = case.volume.spacing_known
     rule = adjustment.rule_for(checkpoint, known)
-    changed = rule != AS_THE_PAPER.rule_for(checkpoint, known)
+    changed = rule != OWN_RULES.rule_for(checkpoint, known)
     if changed and result.prediction.quantised is not None:
         result = rescore(case, result, rule)
     notes = [*(["untrained"] if not checkpoint.sha256 else []), *(["re-scored"] if changed else [])]
