@@ -13,9 +13,10 @@ from pathlib import Path
 from livdemo.checkpoints import Checkpoint, find_checkpoint, read_manifest, weights_folder
 from livdemo.errors import InputError
 from livdemo.models import get_model
+from train.adopted import adopted_folders
 from train.evidence import refresh
 from train.export import export
-from train.reproduce import RUNS, adopted_folders
+from train.reproduce import RUNS
 from train.results import EVERYBODY, tables
 from train.run_log import Row, asked_size, latest, read_rows
 

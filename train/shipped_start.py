@@ -7,8 +7,9 @@ is far finer than what a step of training moves.
 from pathlib import Path
 
 from livdemo.checkpoints import Checkpoint, load_model, read_manifest
-from train.planned import Planned
+from train.planned import EVERYBODY, Planned
 from train.run import finished_epochs, save_weights
+from train.run_log import Row
 
 
 def is_shipped(one: Planned) -> bool:
@@ -19,6 +20,11 @@ def is_shipped(one: Planned) -> bool:
 def ships(one: Planned) -> bool:
     """The same, and none of its epochs is here."""
     return not finished_epochs(one.run.out) and is_shipped(one)
+
+
+def asked_again_is_enough(one: Planned, before: Row) -> bool:
+    """Whether the row is of this very network, which ships, and nobody was held out from it: unseen scans are all."""
+    return before["key"] == one.key and one.fold == EVERYBODY and is_shipped(one)
 
 
 def shipped_folder(one: Planned) -> Path:

@@ -95,7 +95,7 @@ def test_the_plan_trains_the_same_folds_networks_first(tmp_path: Path, monkeypat
         assert np.array_equal(marked.mask[held_out], slices.mask[held_out])
         return marked
 
-    monkeypatch.setattr("train.reproduce.pseudo_labelled", watched)
+    monkeypatch.setattr("train.carry_out.pseudo_labelled", watched)
     data = write_slices(tmp_path / "data")
     asked = ["--data", str(data), "--size", "32", "--device", "cpu", "--out", str(tmp_path / "out")]
     asked += ["--cache", str(tmp_path / "cache"), "--log", str(tmp_path / "runs.jsonl"), "--folds", "A"]

@@ -28,12 +28,13 @@ from tests.made_up import block_case
 from tests.small_model import Thresholds
 from tests.train.slice_folder import write_slices
 from train.ablations import STUDIES
+from train.estimates import FORWARD_SHARE, Estimates
 from train.fold_scores import cut_close, per_patient, score_volumes
 from train.loop import Training, train
 from train.network_variants import sfan_without
 from train.plan import HOUSE
 from train.planned import Settings, asked_folds, plan_runs, series_before
-from train.reproduce import FORWARD_SHARE, Estimates, main
+from train.reproduce import main
 from train.run_log import append_row, read_rows, who
 from train.scans import Scan
 
@@ -222,8 +223,8 @@ def test_what_ships_is_only_asked_again(call: Call, tmp_path: Path, monkeypatch:
 
     folder = tmp_path / "out" / f"unet64-{before['key']}"
     kept = folder.rename(tmp_path / "elsewhere")
-    monkeypatch.setattr("train.reproduce.is_shipped", lambda one: one.key == before["key"])
-    monkeypatch.setattr("train.reproduce.shipped_folder", lambda one: kept)
+    monkeypatch.setattr("train.shipped_start.is_shipped", lambda one: one.key == before["key"])
+    monkeypatch.setattr("train.carry_out.shipped_folder", lambda one: kept)
     monkeypatch.setattr("train.planned.NECK_MM", 28.0)
     monkeypatch.setattr(Training, "epoch", lambda *_: pytest.fail("it was trained already"))
     assert call(*asked) == 0
@@ -240,7 +241,7 @@ def test_only_what_is_left_is_estimated(
     small: None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a second a slice: 2 epochs of 32 slices with 8 held out, looked at in each for less, and scored once."""
-    monkeypatch.setattr("train.reproduce._measured", lambda one: 1.0)
+    monkeypatch.setattr("train.estimates._measured", lambda one: 1.0)
     settings = replace(_settings(data, tmp_path), protocol="second", folds=("A",), second_course=PLAN)
     (one,) = plan_runs(settings)[0]
     assert one.begins_with is not None
