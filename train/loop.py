@@ -22,7 +22,7 @@ from livdemo.errors import InputError
 from train.batches import Batch, Feed, folded
 from train.curves import draw_curves
 from train.losses import LOSSES, deep_supervision
-from train.optimisation import Rate, freeze_encoder, make_optimiser
+from train.optimisation import Rate, freeze_encoder, make_optimiser, thaw
 from train.pretext import pretrained_encoder
 from train.run import History, Run, begin, check_same, exported_weights, read_state, save_state
 from train.validation import validate
@@ -61,6 +61,8 @@ class Training:
         self.network: Any = run.spec.build(run.preset).to(device)
         if run.spec.input_kind == "slice":
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch lists it not
+        if run.plan.thawed:
+            thaw(self.network)
         optimiser = make_optimiser(self.network, run.plan)
         self.rate = Rate(optimiser, run.plan, self.steps)
         supervised = Supervised(self.network, bool(run.spec.aux_weights))

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from livdemo.models.dtan import DTAN
 from train.plan import Plan
 
 
@@ -85,6 +86,13 @@ def freeze_encoder(model: nn.Module, frozen: bool) -> None:
         if not isinstance(module, nn.BatchNorm2d):
             for parameter in module.parameters(recurse=False):
                 parameter.requires_grad_(not frozen)
+
+
+def thaw(model: nn.Module) -> None:
+    """Let an encoder learn, batch statistics included, that its paper keeps frozen for good."""
+    if not isinstance(model, DTAN):
+        raise TypeError(f"{type(model).__name__} has no frozen encoder")
+    model.freeze(False)
 
 
 def _encoder_parameters(model: nn.Module) -> list[nn.Parameter]:

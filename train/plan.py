@@ -43,14 +43,18 @@ class Plan:
     painted: float = 0.0  # share of the CT items into which synthetic tumours are painted (train/synthetic_tumours.py)
     clip: float | None = None  # largest norm of the gradient
     pretext_slices: int = 0  # DTAN's encoder learns a pretext task on so many views before it is frozen
+    thawed: bool = False  # an encoder that the paper keeps frozen learns with the rest
     bf16: bool = False
     shortened: str = ""  # what --fast or --epochs took away, one sentence for the card
 
     def described(self) -> dict[str, Any]:
-        """All fields for run.json. `view` stands there where it is used: runs from before it existed stay the same."""
+        """All fields for run.json. `view` and `thawed` stand there where they are used: runs from before they existed
+        stay the same."""
         fields = asdict(self)
         if self.view == 1.0:
             del fields["view"]
+        if not self.thawed:
+            del fields["thawed"]
         return fields
 
     def fast(self) -> "Plan":

@@ -309,9 +309,12 @@ def _plan(variant: Variant, spec: ModelSpec, settings: Settings) -> Plan:
     courses = {"second": settings.second_course, "third": settings.third_course}
     house = courses.get(settings.protocol, settings.house)
     plan = house.in_items(spec.slices_an_item(settings.preset))
+    own = importlib.import_module(f"train.{variant.model}")
     if settings.protocol == "recipe":
-        recipe: Plan = importlib.import_module(f"train.{variant.model}").PAPER
+        recipe: Plan = own.PAPER
         plan = recipe if settings.full else recipe.fast()
+    if settings.protocol == "third":
+        plan = replace(plan, **getattr(own, "THIRD_COURSE", {}))
     return replace(plan, bf16=settings.bf16, **variant.plan)
 
 

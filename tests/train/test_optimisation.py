@@ -8,7 +8,7 @@ from torch import nn
 
 from livdemo.models import get_model
 from train.ltnet_unet import PAPER as FINE_TUNE
-from train.optimisation import Rate, freeze_encoder, make_optimiser
+from train.optimisation import Rate, freeze_encoder, make_optimiser, thaw
 from train.plan import HOUSE, Plan
 
 STEPS = 5
@@ -48,6 +48,16 @@ def test_a_frozen_encoder_keeps_its_weights_and_moves_its_statistics() -> None:
     assert not {name.rpartition(".")[0] for name in held} & batch_norms
     freeze_encoder(model, False)
     assert all(p.requires_grad for p in model.parameters())
+
+
+def test_a_thawed_encoder_learns_and_only_dtan_has_one() -> None:
+    model = get_model("dtan").build("classroom")
+    assert model.frozen_parameters()
+    thaw(model)
+    assert model.frozen_parameters() == []
+    assert model.train().encoder.training, "its batch statistics move too"
+    with pytest.raises(TypeError, match="UNet has no frozen encoder"):
+        thaw(get_model("unet64").build("classroom"))
 
 
 def test_a_plateau_halves_the_rate_after_its_patience() -> None:
