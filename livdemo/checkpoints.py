@@ -57,6 +57,7 @@ class Checkpoint:
     depth: int = 1  # slices of a block of a "3D" or "phases" network
     phases: tuple[str, ...] = ()  # contrast phases that a "phases" network reads, in the order of time
     neck_mm: float = 0.0  # what hangs on that liver by a neck thinner than this is cut off (pieces.py); 0: nothing
+    speck_ml: float = 0.0  # tumours smaller than this are dropped (pieces.py); 0: none
     run: str = ""  # key of the run in the log of results whose figures speak for it
 
     def to_row(self) -> dict[str, Any]:

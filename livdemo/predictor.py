@@ -22,8 +22,8 @@ from livdemo.errors import InputError
 from livdemo.feeding import Prepare, feed_blocks, feed_sequences, feed_slices, pictures_of
 from livdemo.framing import suited
 from livdemo.intensity import Preprocessing, zscore_of
-from livdemo.pieces import Mask, cut_at_necks, largest_piece
-from livdemo.rescoring import Quantised, neck_words, quantise, quantise_in_liver
+from livdemo.pieces import Mask, cut_at_necks, drop_small_pieces, largest_piece
+from livdemo.rescoring import Quantised, neck_words, quantise, quantise_in_liver, speck_words, voxels_of
 from livdemo.volume import Volume
 
 SLICES_AT_ONCE = {"cpu": 1, "cuda": 16}  # larger batches are no faster on a CPU and need more memory
@@ -314,6 +314,9 @@ class Assembly:
         label_map = self.label_map
         if checkpoint.largest_component:  # there is one liver: a second piece is a mistake or a sliver cut off by it
             label_map = np.where(the_liver(label_map > 0, checkpoint, self._volume), label_map, np.uint8(0))
+        if smallest_ml := speck_of(checkpoint, self._volume.spacing_known):
+            kept = drop_small_pieces(label_map == 2, voxels_of(smallest_ml, self._volume.spacing_mm))
+            label_map = np.where((label_map == 2) & ~kept, np.uint8(1), label_map)
         return Prediction(
             label_map=label_map,
             checkpoint=checkpoint,
@@ -368,6 +371,11 @@ def neck_of(checkpoint: Checkpoint, spacing_known: bool) -> float:
     return checkpoint.neck_mm if checkpoint.largest_component and spacing_known else 0.0
 
 
+def speck_of(checkpoint: Checkpoint, spacing_known: bool) -> float:
+    """Volume in mL below which a tumour is dropped; 0, for none, where nobody knows how large a voxel is."""
+    return checkpoint.speck_ml if spacing_known else 0.0
+
+
 def the_liver(mask: Mask, checkpoint: Checkpoint, volume: Volume) -> Mask:
     """What of a mask (Z, Y, X) is the liver: its largest piece, without other organs that hang on it by a neck."""
     return cut_at_necks(largest_piece(mask), volume.spacing_mm, neck_of(checkpoint, volume.spacing_known))
@@ -381,7 +389,8 @@ def decision_rule(checkpoint: Checkpoint, inference: Inference = PLAIN, spacing_
     if inference.liver:
         rule = "tumour where its probability is more than 0.5"
     kept = "largest connected piece kept" if checkpoint.largest_component else ""
-    parts = (rule, inference.describe(), kept, neck_words(neck_of(checkpoint, spacing_known)))
+    cut, dropped = neck_words(neck_of(checkpoint, spacing_known)), speck_words(speck_of(checkpoint, spacing_known))
+    parts = (rule, inference.describe(), kept, cut, dropped)
     return "; ".join(part for part in parts if part)
 
 

@@ -63,7 +63,7 @@ class Rule:
             neck_words(self.neck_mm if self.largest_component else 0.0),
             "holes filled slice by slice" if self.fill_holes else "",
             "" if self.liver_gate else f"tumour also outside the liver where above {self.tumour_threshold:g}",
-            f"tumours below {self.smallest_lesion_ml:g} mL dropped" if self.smallest_lesion_ml else "",
+            speck_words(self.smallest_lesion_ml),
         )
         return "; ".join(part for part in parts if part)
 
@@ -71,6 +71,11 @@ class Rule:
 def neck_words(neck_mm: float) -> str:
     """What cutting at necks does, a phrase for cards and exports; "" where nothing is cut."""
     return f"what hangs on it by a neck thinner than {neck_mm:g} mm cut off" if neck_mm else ""
+
+
+def speck_words(smallest_lesion_ml: float) -> str:
+    """What dropping small tumours does, likewise."""
+    return f"tumours below {smallest_lesion_ml:g} mL dropped" if smallest_lesion_ml else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +163,14 @@ def relabel(cached: Quantised, spacing_mm: tuple[float, float, float], rule: Rul
     if rule.fill_holes:
         tumour = fill_holes(tumour)
     if rule.smallest_lesion_ml > 0:
-        voxel_ml = math.prod(spacing_mm) / 1000
-        tumour = drop_small_pieces(tumour, rule.smallest_lesion_ml / voxel_ml)
+        tumour = drop_small_pieces(tumour, voxels_of(rule.smallest_lesion_ml, spacing_mm))
     label_map[cached.box] = np.where(tumour, np.uint8(2), liver.view(np.uint8))
     return label_map
+
+
+def voxels_of(volume_ml: float, spacing_mm: tuple[float, float, float]) -> float:
+    """How many voxels make up so many millilitres."""
+    return volume_ml / (math.prod(spacing_mm) / 1000)
 
 
 def _last_no(threshold: float) -> int:

@@ -26,7 +26,7 @@ CASE_NOTES = {
 _PARTS = {
     "reported": {"model", "title", "source", "parameters", "parameters_paper", "reported"},
     "protocols": {"series", "commands", "devices", "torch", "commits", "seeds", "runs", "hours", "plan", "models"}
-    | {"sizes", "necks_mm", "other_plans", "pairs"},
+    | {"sizes", "necks_mm", "specks_ml", "other_plans", "pairs"},
     "studies": {"study", "question", "note", "series", "commands", "runs", "hours", "variants"},
 }
 _MODEL = {"model", "leaky", "sources", "train_slices", "preprocessing", "plan", "budget", "parameters", "patients"}
@@ -132,6 +132,11 @@ def made_with(one: Figures, same_plan: bool) -> list[str]:
         lines.append(
             f"What hung on the liver by a neck thinner than {one['necks_mm'][0]:g} mm was cut off, as in the app, "
             "where the spacing is known: on the unseen volumes."
+        )
+    if len(one["specks_ml"]) == 1 and one["specks_ml"][0]:
+        lines.append(
+            f"Tumours below {one['specks_ml'][0]:g} mL were dropped, as in the app, where the spacing is known: on the "
+            "unseen volumes."
         )
     lines.append(
         f"Training runs: {one['runs']}; hours of training: {one['hours']:.1f}; {'; '.join(one['devices'])}; torch "

@@ -25,7 +25,7 @@ from livdemo.lits117 import cache_folder
 from livdemo.predictor import Prediction
 from livdemo.rescoring import Quantised
 
-FORMAT = 2  # of the files; raise it when what is kept changes
+FORMAT = 3  # of the files; raise it when what is kept changes
 _STAMP = ("device", "seconds", "peak_memory_mb", "rule")
 
 
@@ -93,7 +93,7 @@ def _path(case: Case, checkpoint: Checkpoint) -> Path:
         raise ValueError(f"{checkpoint.model} has no weights of its own, so its runs are not kept")
     digest = hashlib.blake2b(np.ascontiguousarray(case.volume.hu).data, digest_size=16)
     volume = case.volume
-    grid = [volume.shape, volume.spacing_mm, volume.spacing_known]  # without a spacing no neck is cut
+    grid = [volume.shape, volume.spacing_mm, volume.spacing_known]  # without a spacing nothing of mm or mL is asked
     known = [FORMAT, livdemo.__version__, grid, checkpoint.to_row()]
     digest.update(json.dumps(known, sort_keys=True).encode())
     return runs_folder() / f"{checkpoint.model}-{digest.hexdigest()}.npz"

@@ -19,6 +19,9 @@ from livdemo.checkpoints import load_model
 from livdemo.comparison import Result, compare
 from livdemo.errors import InputError
 from livdemo.metrics import score_case
+from livdemo.models import get_model
+from livdemo.models.untrained import untrained
+from livdemo.pieces import SPECK_ML
 from livdemo.predictor import Predictor
 from livdemo.run_cache import runs_folder
 from livdemo.ui import built_in, choices
@@ -253,6 +256,21 @@ def test_sliders_are_clamped() -> None:
     asked = place.read_adjustment(7, -1, "off", True, False, 99)
     assert (asked.liver_threshold, asked.tumour_threshold, asked.smallest_lesion_ml) == (0.95, 0.05, 5.0)
     assert asked.largest_component is False
+
+
+def test_where_the_slider_starts_each_model_has_its_own() -> None:
+    """So a model that drops nothing by itself is not re-scored by a page that was only opened."""
+    first = place._first_sliders()
+    assert first[-1] == SPECK_ML
+    asked = place.read_adjustment(*first)
+    assert asked == OWN_RULES
+    here = untrained(get_model("sfan"))[0]
+    ships = replace(here, speck_ml=SPECK_ML)
+    rules = [asked.rule_for(one, True).smallest_lesion_ml for one in (here, ships)]
+    assert rules == [0, SPECK_ML]
+    moved = place.read_adjustment(*first[:-1], 0.5)
+    assert [moved.rule_for(one, True).smallest_lesion_ml for one in (here, ships)] == [0.5, 0.5]
+    assert [moved.rule_for(one, False).smallest_lesion_ml for one in (here, ships)] == [0, 0], "no mL without a spacing"
 
 
 def test_names_that_are_on_no_list() -> None:

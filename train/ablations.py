@@ -14,7 +14,7 @@ from torch import nn
 
 from livdemo.intensity import Window
 from livdemo.models import Preset
-from livdemo.pieces import NECK_MM
+from livdemo.pieces import NECK_MM, SPECK_ML
 from livdemo.predictor import S3_SCALES
 from train.network_variants import aspp_with, fine_tuned_dtan, sfan_without
 
@@ -38,6 +38,8 @@ class Variant:
     larger: float = 1.0  # of the inference: side of the input, in sides of the views that it learned from
     largest_component: bool = True  # of the inference
     neck_mm: float = 0.0  # of the inference: what hangs on the liver by a neck thinner than this is cut off
+    speck_ml: float = 0.0  # of the inference: tumours smaller than this are dropped, where the spacing is known
+    speck_voxels: int = 0  # likewise where it is not: tumours of fewer voxels of a slice of 256 pixels
     tumour_threshold: float = 0.5  # of the inference: tumour's share of liver and tumour above which a voxel is tumour
     cut: float = 1.0  # of the held-out slices' side that is left of them, around the liver
     suits: bool = True  # of the inference: what was cut close is given as a smaller picture
@@ -201,6 +203,17 @@ STUDIES = (
         "All slices that the networks learned from show the liver, so on a whole scan they go on where it ends. Look "
         "at the unseen volumes: of the patients' slices nobody knows the spacing, so nothing is cut there. What ships "
         "is asked so; the other tables are without it.",
+    ),
+    Study(
+        "specks",
+        "Does it help to drop tumours that are too small to be any? (inference alone)",
+        tuple(
+            Variant("aunet_ds", name, larger=1.25, speck_voxels=voxels)
+            for name, voxels in (("all", 0), ("5 voxels and more", 5), ("20 and more", 20), ("80 and more", 80))
+        ),
+        f"What ships drops tumours below {SPECK_ML:g} mL, a ball of 5 mm. Of the patients' slices nobody knows the "
+        "spacing, so here it is so many voxels: those 0.065 mL are about 29 voxels in slices of 1 mm and 6 in slices "
+        "of 5 mm, if a body is as wide as usual.",
     ),
     Study(
         "loss",

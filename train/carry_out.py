@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from livdemo.checkpoints import Checkpoint
 from livdemo.predictor import Inference, Predictor
@@ -23,7 +24,7 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
     train(_begun(one, device), resume=True)
     history = read_history(one.run.out)
     variant = one.variant
-    checkpoint, network = fold_network(one.run, variant.largest_component, one.asked_size, variant.neck_mm)
+    checkpoint, network = _network(one, one.run)
     inference, liver = one.inference, None
     if one.first_stage is not None:
         train(one.first_stage.run, resume=True)
@@ -41,16 +42,20 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
     return _row(one, history, volumes, scored, device, adopted, checkpoint, inference)
 
 
+def _network(one: Planned, run: Run) -> tuple[Checkpoint, nn.Module]:
+    """The network of a finished run of that kind, with the row that says how it is asked."""
+    variant = one.variant
+    return fold_network(run, variant.largest_component, one.asked_size, variant.neck_mm, variant.speck_ml)
+
+
 def asked_again(one: Planned, before: Row, unseen: Path | None, device: str) -> Row:
     """The row with the shipped network asked as the plan has it now; its folder need not be here. InputError as
     reading scans does."""
-    run, variant = replace(one.run, out=shipped_folder(one)), one.variant
-    checkpoint, network = fold_network(run, variant.largest_component, one.asked_size, variant.neck_mm)
+    checkpoint, network = _network(one, replace(one.run, out=shipped_folder(one)))
     scored = None
     if unseen is not None:
         scored = score_unseen(checkpoint, {checkpoint.model: network}, unseen, one.inference, device, one.rule)
-    asked: Row = {"asked_size": one.asked_size, "neck_mm": variant.neck_mm, "unseen": scored}
-    return {**before, **asked, "preprocessing": checkpoint.preprocessing.describe()}
+    return {**before, **one.asked, "unseen": scored, "preprocessing": checkpoint.preprocessing.describe()}
 
 
 def _begun(one: Planned, device: str) -> Run:
@@ -92,11 +97,10 @@ def _row(
         "preset": one.run.preset,
         "plan": described["plan"],
         "size": described["size"],
-        "asked_size": one.asked_size,
+        **one.asked,
         "preprocessing": checkpoint.preprocessing.describe(),
         "inference": "; ".join(filter(None, (inference.describe(), rule))) or "plain",
         "largest_component": one.variant.largest_component,
-        "neck_mm": one.variant.neck_mm,
         "seed": one.run.seed,
         "sources": described["sources"],
         "split": described["split"]["kind"],

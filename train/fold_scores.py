@@ -4,6 +4,7 @@ Volumes are scored on their own grid, after the way back from the network's; a p
 mean of them, so that nobody counts twice. Spacing is not known in slice collections: everything is in voxels.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,11 @@ Figures = dict[str, Any]
 
 
 def fold_network(
-    run: Run, largest_component: bool = True, size: int | None = None, neck_mm: float = 0.0
+    run: Run,
+    largest_component: bool = True,
+    size: int | None = None,
+    neck_mm: float = 0.0,
+    speck_ml: float = 0.0,
 ) -> tuple[Checkpoint, nn.Module]:
     """The network of a finished run, with the row that the app needs to feed it. It has no file.
 
@@ -51,11 +56,17 @@ def fold_network(
         depth=spec.depth[preset],
         largest_component=largest_component,
         neck_mm=neck_mm,
+        speck_ml=speck_ml,
         trained_on="",
         weak="",
         seed=run.seed,
     )
     return checkpoint, network.eval()
+
+
+def voxels_in_ml(voxels: int) -> float:
+    """So many voxels as a volume, as if a voxel of the slices, whose spacing nobody knows, were of 1 mm."""
+    return voxels * math.prod(VOXELS) / 1000
 
 
 def held_out_scans(run: Run, scans: Sequence[Scan]) -> list[Scan]:

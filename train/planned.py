@@ -22,11 +22,12 @@ from typing import Any, Literal, cast
 
 from livdemo.errors import InputError
 from livdemo.models import ModelSpec, Preset, get_model, list_models
-from livdemo.pieces import NECK_MM
+from livdemo.pieces import NECK_MM, SPECK_ML
 from livdemo.predictor import Inference
 from livdemo.rescoring import Rule
 from train.ablations import STUDIES, Data, Study, Variant
 from train.cache import Slices, cached_slices
+from train.fold_scores import voxels_in_ml
 from train.liver_free import liver_free_scans
 from train.plan import HOUSE, SECOND_COURSE, THIRD_COURSE, Plan
 from train.polyps import polyp_variant
@@ -128,9 +129,13 @@ class Planned:
     def rule(self) -> Rule | None:
         """How its probabilities become labels, where that is not as the predictor decides."""
         variant = self.variant
-        if variant.tumour_threshold == Rule.tumour_threshold:
+        if variant.tumour_threshold == Rule.tumour_threshold and not variant.speck_voxels:
             return None
-        return Rule(tumour_threshold=variant.tumour_threshold, largest_component=variant.largest_component)
+        return Rule(
+            tumour_threshold=variant.tumour_threshold,
+            largest_component=variant.largest_component,
+            smallest_lesion_ml=voxels_in_ml(variant.speck_voxels),
+        )
 
     @property
     def asked_size(self) -> int:
@@ -138,6 +143,12 @@ class Planned:
         spec = self.run.spec
         multiples = spec.preprocessing[self.run.preset].size * self.variant.larger / spec.size_multiple
         return math.ceil(multiples) * spec.size_multiple
+
+    @property
+    def asked(self) -> dict[str, float]:
+        """How the network is asked, as its row has it: another way makes another row, without a training."""
+        variant = self.variant
+        return {"asked_size": self.asked_size, "neck_mm": variant.neck_mm, "speck_ml": variant.speck_ml}
 
     @property
     def who(self) -> tuple[str, ...]:
@@ -274,8 +285,10 @@ def _variants(settings: Settings) -> Iterator[tuple[str, Variant]]:
     if settings.protocol != "ablations":
         for spec in wanted or list_models():
             larger = 1.0 if spec.phases or settings.protocol == "recipe" else LARGER
-            neck_mm = NECK_MM if settings.protocol in BEGINS_WITH else 0.0  # as the app asks what ships
-            yield "", Variant(spec.name, larger=larger, neck_mm=neck_mm)
+            if settings.protocol in BEGINS_WITH:  # asked as the app asks what ships
+                yield "", Variant(spec.name, larger=larger, neck_mm=NECK_MM, speck_ml=SPECK_ML)
+            else:
+                yield "", Variant(spec.name, larger=larger)
         return
     names = {spec.name for spec in wanted}
     for study in _studies(settings):

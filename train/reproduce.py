@@ -30,7 +30,8 @@ from train.carry_out import asked_again, finish
 from train.estimates import Estimates, in_hours
 from train.plan import HOUSE, SECOND_COURSE, THIRD_COURSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
-from train.run_log import Row, append_row, asked_size, neck_mm, read_rows, who
+from train.run_log import Row, append_row, read_rows, who
+from train.run_log import asked as asked_as
 from train.shipped_start import asked_again_is_enough
 
 RUNS = Path("results") / "runs.jsonl"
@@ -117,13 +118,9 @@ def reproduce(asked: argparse.Namespace) -> int:
 
 
 def _is_done(one: Planned, row: Row | None, unseen: Path | None) -> bool:
-    if row is None or (row["key"], *_asked(row)) != (one.key, one.asked_size, one.variant.neck_mm):
+    if row is None or row["key"] != one.key or asked_as(row) != one.asked:
         return False
     return unseen is None or row["unseen"] is not None
-
-
-def _asked(row: Row) -> tuple[int, float]:
-    return asked_size(row), neck_mm(row)
 
 
 def _queue(todo: Sequence[Planned], estimates: Estimates, impossible: list[str]) -> list[tuple[float, Planned]]:

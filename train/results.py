@@ -22,7 +22,7 @@ from train.ablations import STUDIES, Study
 from train.evidence import refresh
 from train.plan import items_of
 from train.results_page import page
-from train.run_log import Row, asked_size, latest, neck_mm, read_rows, without_nan
+from train.run_log import Row, asked_size, latest, neck_mm, read_rows, speck_ml, without_nan
 
 FOLDER = Path("results")
 PAGE = Path("RESULTS.md")
@@ -149,6 +149,7 @@ def _how(rows: Sequence[Row]) -> Figures:
         "hours": sum(trained.values()) / 3600,
         "sizes": _sizes(rows),
         "necks_mm": sorted({neck_mm(row) for row in rows}),
+        "specks_ml": sorted({speck_ml(row) for row in rows}),
         "plan": usual or None,
         "other_plans": sorted(other),
     }

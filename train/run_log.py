@@ -31,6 +31,16 @@ def neck_mm(row: Row) -> float:
     return row.get("neck_mm", 0.0)
 
 
+def speck_ml(row: Row) -> float:
+    """Volume in mL below which tumours were dropped; 0, for none, in rows from before that."""
+    return row.get("speck_ml", 0.0)
+
+
+def asked(row: Row) -> dict[str, float]:
+    """As train.planned.Planned.asked."""
+    return {"asked_size": asked_size(row), "neck_mm": neck_mm(row), "speck_ml": speck_ml(row)}
+
+
 def read_rows(path: Path) -> list[Row]:
     """All whole rows, in their order; no file is no rows. A last line cut short by a kill is left out.
 

@@ -16,6 +16,7 @@ import gradio as gr
 from livdemo.cases import Case
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
+from livdemo.pieces import SPECK_ML
 from livdemo.report import write_report
 from livdemo.rescoring import HIGHEST_THRESHOLD, LOWEST_THRESHOLD
 from livdemo.ui.bench import bench_panel, clear_bench
@@ -42,7 +43,6 @@ from livdemo.ui.wall import (
     panes_of,
     running_pane,
     with_pane,
-    without_smallest,
 )
 
 SECONDS_BETWEEN_PICTURES = 0.7  # how often a running model's slices are sent to the viewer
@@ -211,7 +211,7 @@ def tick_models(names: Sequence[str] | None) -> list[Any]:
 
 def _first_sliders() -> tuple[Any, ...]:
     own = Adjustment()
-    return own.liver_threshold, own.tumour_threshold, "own", own.liver_gate, own.fill_holes, own.smallest_lesion_ml
+    return own.liver_threshold, own.tumour_threshold, "own", own.liver_gate, own.fill_holes, SPECK_ML
 
 
 def _rule_panel() -> tuple[list[Any], gr.Button]:
@@ -222,7 +222,15 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
         low, high = LOWEST_THRESHOLD, HIGHEST_THRESHOLD
         from_liver = gr.Slider(low, high, liver, step=0.01, label="Liver from a probability of", buttons=[])
         from_tumour = gr.Slider(low, high, tumour, step=0.01, label="Tumour from this share of it", buttons=[])
-        dropped = gr.Slider(0, SMALLEST_ML, smallest, step=0.05, label="Drop tumours below (mL)", buttons=[])
+        dropped = gr.Slider(
+            0,
+            SMALLEST_ML,
+            smallest,
+            step=0.005,
+            label="Drop tumours below (mL)",
+            info="A ball of 5 mm has 0.065 mL. Not where the scan does not say how large a voxel is.",
+            buttons=[],
+        )
     with gr.Row():
         kept = gr.Radio(
             [("as each model has it", "own"), ("yes", "on"), ("no", "off")],
@@ -258,7 +266,7 @@ def read_adjustment(
         COMPONENTS[component],
         bool(gate),
         bool(holes),
-        number(smallest, 0, SMALLEST_ML),
+        None if smallest == SPECK_ML else number(smallest, 0, SMALLEST_ML),  # where it starts, each model has its own
     )
 
 
@@ -276,8 +284,8 @@ def _asked(session: Session, models: object, untrained: object, extras: object, 
     both = [*(models if isinstance(models, list) else []), *(untrained if isinstance(untrained, list) else [])]
     wanted = extras if isinstance(extras, list) else []
     *sliders, plotted = rest
-    adjustment = without_smallest(read_adjustment(*sliders), session.case.volume.spacing_known)
-    return Asked(tuple(known_names(both)), tuple(e for e in EXTRAS if e in wanted), adjustment, bool(plotted))
+    together = tuple(extra for extra in EXTRAS if extra in wanted)
+    return Asked(tuple(known_names(both)), together, read_adjustment(*sliders), bool(plotted))
 
 
 def enter_wall(place: str, session: Session | None, standing: Standing | None, *controls: object) -> list[Any]:

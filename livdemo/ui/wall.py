@@ -6,7 +6,7 @@ panes = panes_of(session, chosen, standing)
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from livdemo.cases import Case
 from livdemo.checkpoints import Checkpoint
 from livdemo.comparison import Result, Scores, rescore, score_maps
 from livdemo.consensus import Consensus, Label, Voter, count_votes, entropy_bits, majority, staple, vote_entropy_bits
-from livdemo.predictor import Prediction, neck_of
+from livdemo.predictor import Prediction, neck_of, speck_of
 from livdemo.report import format_metric
 from livdemo.rescoring import Rule
 from livdemo.ui.viewer import Level, Pane, PaneDice, PaneWitness
@@ -50,11 +50,13 @@ class Adjustment:
     largest_component: bool | None = None
     liver_gate: bool = True
     fill_holes: bool = False
-    smallest_lesion_ml: float = 0.0
+    smallest_lesion_ml: float | None = None
 
     def rule_for(self, checkpoint: Checkpoint, spacing_known: bool) -> Rule:
         """The rule for a model that by itself keeps the largest component, or does not."""
         kept = checkpoint.largest_component if self.largest_component is None else self.largest_component
+        own, asked = speck_of(checkpoint, spacing_known), self.smallest_lesion_ml
+        dropped = own if asked is None or not spacing_known else asked  # millilitres mean nothing without a spacing
         return Rule(
             liver_threshold=self.liver_threshold,
             tumour_threshold=self.tumour_threshold,
@@ -62,7 +64,7 @@ class Adjustment:
             neck_mm=neck_of(checkpoint, spacing_known),
             liver_gate=self.liver_gate,
             fill_holes=self.fill_holes,
-            smallest_lesion_ml=self.smallest_lesion_ml,
+            smallest_lesion_ml=dropped,
         )
 
 
@@ -337,8 +339,3 @@ def running_pane(title: str, note: str, label_map: np.ndarray, finished: np.ndar
 def with_pane(value: dict[str, Any], pane: dict[str, Any]) -> dict[str, Any]:
     """A viewer's value with one pane exchanged: nothing else of it is packed or hashed again."""
     return {**value, "panes": [pane if one["id"] == pane["id"] else one for one in value["panes"]]}
-
-
-def without_smallest(adjustment: Adjustment, spacing_known: bool) -> Adjustment:
-    """Millilitres mean nothing where the spacing is not known."""
-    return adjustment if spacing_known else replace(adjustment, smallest_lesion_ml=0.0)

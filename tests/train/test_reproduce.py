@@ -29,7 +29,7 @@ from tests.small_model import Thresholds
 from tests.train.slice_folder import write_slices
 from train.ablations import STUDIES
 from train.estimates import FORWARD_SHARE, Estimates
-from train.fold_scores import cut_close, per_patient, score_volumes
+from train.fold_scores import cut_close, per_patient, score_volumes, voxels_in_ml
 from train.loop import Training, train
 from train.network_variants import sfan_without
 from train.plan import HOUSE
@@ -240,24 +240,26 @@ def test_what_ships_is_only_asked_again(call: Call, tmp_path: Path, monkeypatch:
     """Another rule for its answers makes another row of the shipped network, without a training."""
     monkeypatch.setattr("train.reproduce.SECOND_COURSE", replace(PLAN, epochs=1))
     monkeypatch.setattr("train.planned.NECK_MM", 0.0)
+    monkeypatch.setattr("train.planned.SPECK_ML", 0.0)
     asked = ("--protocol", "second", "--models", "unet64", "--folds", "all", "--unseen")
     asked += (str(_write_strangers(tmp_path / "strangers")),)
     assert call(*asked) == 0
     (before,) = read_rows(tmp_path / "runs.jsonl")
-    assert before["neck_mm"] == 0
+    assert (before["neck_mm"], before["speck_ml"]) == (0, 0)
 
     folder = tmp_path / "out" / f"unet64-{before['key']}"
     kept = folder.rename(tmp_path / "elsewhere")
     monkeypatch.setattr("train.shipped_start.is_shipped", lambda one: one.key == before["key"])
     monkeypatch.setattr("train.carry_out.shipped_folder", lambda one: kept)
     monkeypatch.setattr("train.planned.NECK_MM", 28.0)
+    monkeypatch.setattr("train.planned.SPECK_ML", 0.065)
     monkeypatch.setattr(Training, "epoch", lambda *_: pytest.fail("it was trained already"))
     assert call(*asked) == 0
     assert call(*asked) == 0, "nothing is left to do"
     _, after = read_rows(tmp_path / "runs.jsonl")
     differing = {name for name in before if before[name] != after[name]}
-    assert differing <= {"neck_mm", "unseen"}
-    assert after["neck_mm"] == 28
+    assert differing <= {"neck_mm", "speck_ml", "unseen"}
+    assert (after["neck_mm"], after["speck_ml"]) == (28, 0.065)
     assert after["unseen"][0]["case"] == before["unseen"][0]["case"] == "block"
     assert not folder.exists()
 
@@ -558,6 +560,20 @@ def test_operating_points_are_of_one_network(call: Call, tmp_path: Path) -> None
     assert len({row["key"] for row in rows}) == 1, "one training, asked in four ways"
     assert rows[0]["inference"] == "plain"
     assert all(f"more than {row['variant']} of that sum" in row["inference"] for row in rows[1:])
+
+
+def test_specks_are_counted_in_voxels_where_nobody_knows_millimetres(call: Call, tmp_path: Path) -> None:
+    """One training, asked four ways; with fewer pieces there are never more false positives."""
+    assert call("--protocol", "ablations", "--studies", "specks", "--folds", "A") == 0
+    rows = read_rows(tmp_path / "runs.jsonl")
+    assert len({row["key"] for row in rows}) == 1
+    assert [row["speck_ml"] for row in rows] == [0, 0, 0, 0]
+    assert rows[0]["inference"] == "plain"
+    assert rows[2]["inference"].endswith("tumours below 0.02 mL dropped")
+    alarms = [row["patients"][0]["false_positives"] for row in rows]
+    assert alarms == sorted(alarms, reverse=True)
+    (study,) = [one for one in STUDIES if one.name == "specks"]
+    assert [voxels_in_ml(one.speck_voxels) for one in study.variants] == [0, 0.005, 0.02, 0.08]
 
 
 def test_a_cascade_looks_where_the_same_fold_found_the_liver(call: Call, tmp_path: Path) -> None:
