@@ -228,12 +228,12 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
             smallest,
             step=0.005,
             label="Drop tumours below (mL)",
-            info="A ball of 5 mm has 0.065 mL. Not where the scan does not say how large a voxel is.",
+            info="A ball of 5 mm has 0.065 mL. Only where the scan says how large a voxel is.",
             buttons=[],
         )
     with gr.Row():
         kept = gr.Radio(
-            [("as each model has it", "own"), ("yes", "on"), ("no", "off")],
+            [("as shipped", "own"), ("yes", "on"), ("no", "off")],
             value=component,
             label="Keep only the largest piece of liver",
             info="Without other organs that hang on it by a thin neck, where the scan says how large a voxel is.",
@@ -241,7 +241,7 @@ def _rule_panel() -> tuple[list[Any], gr.Button]:
         )
         gated = gr.Checkbox(gate, label="Tumour only inside the liver", elem_classes="tick")
         filled = gr.Checkbox(holes, label="Fill holes in each slice", elem_classes="tick")
-        back = gr.Button("Back to each model's rule", scale=0, min_width=210, elem_id="own-rules")
+        back = gr.Button("Reset the rule", scale=0, min_width=210, elem_id="own-rules")
     return [from_liver, from_tumour, kept, gated, filled, dropped], back
 
 

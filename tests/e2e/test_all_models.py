@@ -186,7 +186,7 @@ def test_the_next_visitor_unfolds_all_of_it(
     unfold(page, "#rule")
     page.get_by_label("Fill holes in each slice").check()
     expect(scores).to_contain_text("re-scored")
-    page.get_by_role("button", name="Back to each model's rule").click()
+    page.get_by_role("button", name="Reset the rule").click()
     expect(scores).not_to_contain_text("re-scored")
     assert scores.inner_text() == before
 

@@ -121,7 +121,7 @@ def test_the_wall_from_the_first_press_to_the_files(
     page.get_by_role("button", name="Another rule").click()
     page.get_by_label("Fill holes in each slice").check()
     expect(page.locator("#wall-scores")).to_contain_text("re-scored")
-    page.get_by_role("button", name="Back to each model's rule").click()
+    page.get_by_role("button", name="Reset the rule").click()
     expect(page.locator("#wall-scores")).not_to_contain_text("re-scored")
 
     page.get_by_role("button", name="Take home").click()

@@ -188,7 +188,7 @@ def test_surfaces_turn_and_are_coloured_by_distance(wall: Callable[..., Page], r
     unfold(page, "#rule")
     page.locator("#rule").get_by_text("no", exact=True).click()
     expect(page.locator("#solid .gtitle")).to_have_text("Greys (re-scored)")
-    page.get_by_role("button", name="Back to each model's rule").click()
+    page.get_by_role("button", name="Reset the rule").click()
     expect(page.locator("#solid .gtitle")).to_have_text("Greys")
 
     page.locator("#solid-way").get_by_text("Liver by distance").click()
