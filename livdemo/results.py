@@ -106,7 +106,7 @@ def plan_in_words(plan: Figures) -> str:
         f"{plan['union_share']:.0%} of the items from volumes with liver masks alone" if plan["union_share"] else "",
         f"synthetic tumours painted into {plan['painted']:.0%} of the CT items" if plan["painted"] else "",
         "exponential average of the weights" if plan["average"] else "",
-        "its frozen encoder learning too" if plan.get("thawed") else "",
+        "the encoder that its paper keeps frozen learning too" if plan.get("thawed") else "",
         "in bfloat16" if plan["bf16"] else "",
     ]
     return ", ".join(filter(None, words))

@@ -217,7 +217,8 @@ dtan = register(
             "in most of those that are least like it.",
             "Three labels instead of tumour alone; CT is windowed to 50 ± 125 HU before the z-score.",
             "The classroom encoder is a smaller ResNet with one input channel, trained on a pretext task on "
-            "slices instead of photographs.",
+            "slices instead of photographs. Frozen after that it was no better than a random one, so in the last "
+            "course of the weights that ship it learned with the head.",
         ),
         explains={
             "pam": "Position attention: channel i is the map of where grid cell i (row by row) looks.",
