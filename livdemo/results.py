@@ -128,16 +128,8 @@ def made_with(one: Figures, same_plan: bool) -> list[str]:
             lines.append(f"**Another plan than that had: {', '.join(one['other_plans'])}; compare with care.**")
     if same_plan or len(one["sizes"]) == 1:  # variants of other sizes say so by their names
         lines += sizes_in_words(one["sizes"])
-    if len(one["necks_mm"]) == 1 and one["necks_mm"][0]:
-        lines.append(
-            f"What hung on the liver by a neck thinner than {one['necks_mm'][0]:g} mm was cut off, as in the app, "
-            "where the spacing is known: on the unseen volumes."
-        )
-    if len(one["specks_ml"]) == 1 and one["specks_ml"][0]:
-        lines.append(
-            f"Tumours below {one['specks_ml'][0]:g} mL were dropped, as in the app, where the spacing is known: on the "
-            "unseen volumes."
-        )
+    if same_plan:  # variants that differ in these say so by their names
+        lines += asked_as_in_the_app(one)
     lines.append(
         f"Training runs: {one['runs']}; hours of training: {one['hours']:.1f}; {'; '.join(one['devices'])}; torch "
         f"{', '.join(one['torch'])}; seed {', '.join(map(str, one['seeds']))}; commit {', '.join(one['commits'])}."
@@ -152,6 +144,22 @@ def sizes_in_words(sizes: Sequence[Figures]) -> list[str]:
         whose = f" ({', '.join(one['models'])})" if number else ""
         asked = "the same" if one["asked"] == one["learned"] else f"pictures of {one['asked']}"
         told.append(f"Learned from views of {one['learned']} pixels, asked with {asked}{whose}.")
+    return told
+
+
+def asked_as_in_the_app(one: Figures) -> list[str]:
+    """What of the app's rule changed figures that are of known spacing: those of the unseen volumes."""
+    where = "as in the app, where the spacing is known: on the unseen volumes"
+    sentences = {
+        "necks_mm": f"what hung on the liver by a neck thinner than {{:g}} mm was cut off, {where}.",
+        "specks_ml": f"tumours below {{:g}} mL were dropped, {where}.",
+    }
+    told = []
+    for name, sentence in sentences.items():
+        if largest := max(one[name], default=0):
+            some = "in some of the runs " if len(one[name]) > 1 else ""
+            words = some + sentence.format(largest)
+            told.append(words[0].upper() + words[1:])
     return told
 
 
