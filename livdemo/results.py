@@ -149,18 +149,22 @@ def sizes_in_words(sizes: Sequence[Figures]) -> list[str]:
 
 def asked_as_in_the_app(one: Figures) -> list[str]:
     """What of the app's rule changed figures that are of known spacing: those of the unseen volumes."""
-    where = "as in the app, where the spacing is known: on the unseen volumes"
-    sentences = {
-        "necks_mm": f"what hung on the liver by a neck thinner than {{:g}} mm was cut off, {where}.",
-        "specks_ml": f"tumours below {{:g}} mL were dropped, {where}.",
-    }
-    told = []
-    for name, sentence in sentences.items():
-        if largest := max(one[name], default=0):
-            some = "in some of the runs " if len(one[name]) > 1 else ""
-            words = some + sentence.format(largest)
-            told.append(words[0].upper() + words[1:])
-    return told
+    lines = []
+    if neck_mm := max(one["necks_mm"], default=0):
+        lines.append(
+            f"{_of_some(one['necks_mm'])}What hung on the liver by a neck thinner than {neck_mm:g} mm was cut off, "
+            "as in the app, where the spacing is known: on the unseen volumes."
+        )
+    if speck_ml := max(one["specks_ml"], default=0):
+        lines.append(
+            f"{_of_some(one['specks_ml'])}Tumours below {speck_ml:g} mL were dropped, as in the app, where the "
+            "spacing is known: on the unseen volumes."
+        )
+    return lines
+
+
+def _of_some(values: Sequence[float]) -> str:
+    return "In some of the runs: " if len(values) > 1 else ""
 
 
 PROTOCOL_TITLES = {  # in the order of the page
