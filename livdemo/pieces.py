@@ -5,6 +5,8 @@ bowel, the spleen. These touch it, so the largest connected piece holds them too
 lie in slices where there is no liver any more, or little: that tells them from its lobes.
 """
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +42,11 @@ def drop_small_pieces(mask: Mask, fewest_voxels: float) -> Mask:
         large[0] = False
         kept[box] = large[pieces]
     return kept
+
+
+def drop_specks(mask: Mask, spacing_mm: tuple[float, float, float], smallest_ml: float) -> Mask:
+    """The same with the smallest piece in mL; 0 drops nothing."""
+    return drop_small_pieces(mask, smallest_ml / (math.prod(spacing_mm) / 1000)) if smallest_ml else mask
 
 
 def fill_holes(mask: Mask) -> Mask:

@@ -22,8 +22,8 @@ from livdemo.errors import InputError
 from livdemo.feeding import Prepare, feed_blocks, feed_sequences, feed_slices, pictures_of
 from livdemo.framing import suited
 from livdemo.intensity import Preprocessing, zscore_of
-from livdemo.pieces import Mask, cut_at_necks, drop_small_pieces, largest_piece
-from livdemo.rescoring import Quantised, neck_words, quantise, quantise_in_liver, speck_words, voxels_of
+from livdemo.pieces import Mask, cut_at_necks, drop_specks, largest_piece
+from livdemo.rescoring import Quantised, neck_words, quantise, quantise_in_liver, speck_words
 from livdemo.volume import Volume
 
 SLICES_AT_ONCE = {"cpu": 1, "cuda": 16}  # larger batches are no faster on a CPU and need more memory
@@ -315,8 +315,9 @@ class Assembly:
         if checkpoint.largest_component:  # there is one liver: a second piece is a mistake or a sliver cut off by it
             label_map = np.where(the_liver(label_map > 0, checkpoint, self._volume), label_map, np.uint8(0))
         if smallest_ml := speck_of(checkpoint, self._volume.spacing_known):
-            kept = drop_small_pieces(label_map == 2, voxels_of(smallest_ml, self._volume.spacing_mm))
-            label_map = np.where((label_map == 2) & ~kept, np.uint8(1), label_map)
+            tumour = label_map == 2
+            specks = tumour & ~drop_specks(tumour, self._volume.spacing_mm, smallest_ml)
+            label_map = np.where(specks, np.uint8(1), label_map)
         return Prediction(
             label_map=label_map,
             checkpoint=checkpoint,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from livdemo.pieces import Mask, cut_at_necks, drop_small_pieces, fill_holes, largest_piece
+from livdemo.pieces import Mask, cut_at_necks, drop_specks, fill_holes, largest_piece
 
 Codes = NDArray[np.uint8]
 
@@ -162,15 +162,9 @@ def relabel(cached: Quantised, spacing_mm: tuple[float, float, float], rule: Rul
         tumour |= p_tumour > rule.tumour_threshold * _FULL**2
     if rule.fill_holes:
         tumour = fill_holes(tumour)
-    if rule.smallest_lesion_ml > 0:
-        tumour = drop_small_pieces(tumour, voxels_of(rule.smallest_lesion_ml, spacing_mm))
+    tumour = drop_specks(tumour, spacing_mm, rule.smallest_lesion_ml)
     label_map[cached.box] = np.where(tumour, np.uint8(2), liver.view(np.uint8))
     return label_map
-
-
-def voxels_of(volume_ml: float, spacing_mm: tuple[float, float, float]) -> float:
-    """How many voxels make up so many millilitres."""
-    return volume_ml / (math.prod(spacing_mm) / 1000)
 
 
 def _last_no(threshold: float) -> int:

@@ -55,7 +55,7 @@ def asked_again(one: Planned, before: Row, unseen: Path | None, device: str) -> 
     scored = None
     if unseen is not None:
         scored = score_unseen(checkpoint, {checkpoint.model: network}, unseen, one.inference, device, one.rule)
-    return {**before, **one.asked, "unseen": scored, "preprocessing": checkpoint.preprocessing.describe()}
+    return {**before, **one.how_asked, "unseen": scored, "preprocessing": checkpoint.preprocessing.describe()}
 
 
 def _begun(one: Planned, device: str) -> Run:
@@ -97,7 +97,7 @@ def _row(
         "preset": one.run.preset,
         "plan": described["plan"],
         "size": described["size"],
-        **one.asked,
+        **one.how_asked,
         "preprocessing": checkpoint.preprocessing.describe(),
         "inference": "; ".join(filter(None, (inference.describe(), rule))) or "plain",
         "largest_component": one.variant.largest_component,

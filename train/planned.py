@@ -145,7 +145,7 @@ class Planned:
         return math.ceil(multiples) * spec.size_multiple
 
     @property
-    def asked(self) -> dict[str, float]:
+    def how_asked(self) -> dict[str, float]:
         """How the network is asked, as its row has it: another way makes another row, without a training."""
         variant = self.variant
         return {"asked_size": self.asked_size, "neck_mm": variant.neck_mm, "speck_ml": variant.speck_ml}

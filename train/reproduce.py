@@ -30,8 +30,7 @@ from train.carry_out import asked_again, finish
 from train.estimates import Estimates, in_hours
 from train.plan import HOUSE, SECOND_COURSE, THIRD_COURSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
-from train.run_log import Row, append_row, read_rows, who
-from train.run_log import asked as asked_as
+from train.run_log import Row, append_row, how_asked, read_rows, who
 from train.shipped_start import asked_again_is_enough
 
 RUNS = Path("results") / "runs.jsonl"
@@ -118,7 +117,7 @@ def reproduce(asked: argparse.Namespace) -> int:
 
 
 def _is_done(one: Planned, row: Row | None, unseen: Path | None) -> bool:
-    if row is None or row["key"] != one.key or asked_as(row) != one.asked:
+    if row is None or row["key"] != one.key or how_asked(row) != one.how_asked:
         return False
     return unseen is None or row["unseen"] is not None
 

@@ -36,8 +36,8 @@ def speck_ml(row: Row) -> float:
     return row.get("speck_ml", 0.0)
 
 
-def asked(row: Row) -> dict[str, float]:
-    """As train.planned.Planned.asked."""
+def how_asked(row: Row) -> dict[str, float]:
+    """As train.planned.Planned.how_asked."""
     return {"asked_size": asked_size(row), "neck_mm": neck_mm(row), "speck_ml": speck_ml(row)}
 
 
