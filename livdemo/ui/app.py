@@ -83,7 +83,7 @@ def build_app() -> gr.Blocks:
         slice_index = gr.State(0)
         gr.HTML(HEADER, apply_default_css=False)
         with gr.Row(elem_classes="casebar"):
-            case = gr.Dropdown(_case_choices(), value=FIRST_CASE, label="Case", elem_id="case")
+            case = gr.Dropdown(_case_choices(), value=FIRST_CASE, label="Case", filterable=False, elem_id="case")
             facts = gr.HTML(elem_classes="facts", apply_default_css=False)
             link = link_button(over=True, elem_id="copy-link")
             with gr.Accordion("Open a CT of your own", open=False, elem_id="upload", elem_classes="fold"):
@@ -245,6 +245,7 @@ def _equalise_panel() -> dict[str, Any]:
             [(f"{name} {w.width:g} / {w.center:g}", name) for name, w in NAMED_WINDOWS.items()],
             value="paper S3",
             label="Window (width / level in HU)",
+            filterable=False,
         )
         equalisation = gr.Radio(
             [("none", "none"), ("histogram", "he"), ("CLAHE", "clahe")], value="he", label="Equalisation"
@@ -256,7 +257,9 @@ def _segment_panel() -> dict[str, Any]:
     gr.Markdown(SEGMENT)
     choices = [(choice.title, choice.name) for choice in model_choices() if choice.trained]
     first = first_model()
-    model = gr.Dropdown(choices, value=first, label="Model", interactive=len(choices) > 1, elem_id="model")
+    model = gr.Dropdown(
+        choices, value=first, label="Model", filterable=False, interactive=len(choices) > 1, elem_id="model"
+    )
     inference = gr.Radio(
         [("as it is", "plain"), ("three scales", "multiscale"), ("cascade", "cascade")],
         value="plain",

@@ -46,6 +46,7 @@ def bench_panel(
                 [(f"{name} {w.width:g} / {w.center:g}", name) for name, w in NAMED_WINDOWS.items()],
                 value="abdomen",
                 label="Window (width / level in HU)",
+                filterable=False,
             )
             width = gr.Slider(*WIDTHS, FIRST.width, step=10, label="Width in HU", buttons=[])
             center = gr.Slider(*CENTERS, FIRST.center, step=5, label="Level in HU", buttons=[])

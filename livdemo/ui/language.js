@@ -10,6 +10,7 @@ const PICKER = "#language";
 const ATTRIBUTES = ["title", "aria-label", "aria-valuetext", "aria-roledescription", "alt", "placeholder", "data-title"];
 const KEPT = "[lang]:not(html), [translate=no]";  // as they are in every language
 const VERBATIM = `script, style, code, pre, ${KEPT}`;
+const FIELDS = "input[readonly][role=combobox]";  // of dropdowns in which nothing can be typed
 const NUMBER = /(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)/g;
 const LETTERS = /\p{L}{2}/u;
 const SEPARATORS = [/(\n+)/, /(\s+·\s+)/];
@@ -92,6 +93,7 @@ function createCatalogue(phrases) {
 let catalogue = null;  // null: the page stays in English
 const texts = new WeakMap();       // text node -> {english, shown}
 const attributes = new WeakMap();  // element -> {name: {english, shown}}
+const fields = new WeakMap();      // input -> {english, shown}
 
 function translated(text) {
   const found = catalogue.translate(text);
@@ -117,6 +119,18 @@ function showAttribute(element, name) {
   element.setAttribute(name, shown);
 }
 
+// What a dropdown shows is its field's value, of which no observer is told: so all of them, whenever anything changes.
+function showFields() {
+  for (const field of document.querySelectorAll(FIELDS)) {
+    const english = field.value;
+    if (fields.get(field)?.shown === english || field.closest(KEPT)) continue;
+    const shown = translated(english);
+    if (shown === null) continue;
+    fields.set(field, { english, shown });
+    field.value = shown;
+  }
+}
+
 // onText(node) and onAttribute(element, name) for everything in and below `root`.
 function walk(root, onText, onAttribute) {
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
@@ -138,6 +152,10 @@ function backToEnglish() {
     if (held?.shown === element.getAttribute(name)) element.setAttribute(name, held.english);
   };
   walk(document.body, text, attribute);
+  for (const field of document.querySelectorAll(FIELDS)) {
+    const held = fields.get(field);
+    if (held?.shown === field.value) field.value = held.english;
+  }
 }
 
 const observer = new MutationObserver((records) => {
@@ -146,6 +164,7 @@ const observer = new MutationObserver((records) => {
     else if (type === "attributes") showAttribute(target, attributeName);
     else for (const node of addedNodes) if (node.isConnected) walk(node, showText, showAttribute);
   }
+  showFields();
   if (document.querySelector(PICKER)?.value !== language) showChoice();
   observer.takeRecords();  // what was written here is no news, so there can be no loop
 });
@@ -178,6 +197,7 @@ function show(code, found) {
   showChoice();
   if (catalogue) {
     walk(document.body, showText, showAttribute);
+    showFields();
     observer.observe(document.body, {
       subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ATTRIBUTES,
     });

@@ -33,7 +33,15 @@ def look_panel(session: gr.State, models: gr.CheckboxGroup, untrained: gr.Checkb
     with gr.Accordion("What a model looked at", open=False, elem_id="look-at") as panel:
         gr.Markdown(WHY)
         with gr.Row(elem_classes="runbar"):
-            model = gr.Dropdown([], label="Model", elem_id="look-model", interactive=True, scale=0, min_width=280)
+            model = gr.Dropdown(
+                [],
+                label="Model",
+                filterable=False,
+                elem_id="look-model",
+                interactive=True,
+                scale=0,
+                min_width=280,
+            )
             run = gr.Button("Look at the slice in view", elem_id="look-run", scale=0, min_width=220)
             cancel = gr.Button("Cancel", elem_id="look-cancel", interactive=False, scale=0, min_width=100)
             status = gr.HTML(elem_id="look-status", apply_default_css=False)

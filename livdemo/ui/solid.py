@@ -25,7 +25,7 @@ def solid_panel(session: gr.State, standing: gr.State) -> list[Any]:
     with gr.Accordion("In three dimensions", open=False, elem_id="solid") as panel:
         gr.Markdown(HOW, elem_classes="note")
         with gr.Row():
-            model = gr.Dropdown([], label="Model", elem_id="solid-model", interactive=True)
+            model = gr.Dropdown([], label="Model", filterable=False, elem_id="solid-model", interactive=True)
             way = gr.Radio(
                 [(title, way) for way, title in WAYS.items()], value="both", label="Show", elem_id="solid-way"
             )
