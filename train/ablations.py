@@ -16,7 +16,7 @@ from livdemo.intensity import Window
 from livdemo.models import Preset
 from livdemo.pieces import NECK_MM, SPECK_ML
 from livdemo.predictor import S3_SCALES
-from train.network_variants import aspp_with, fine_tuned_dtan, sfan_without
+from train.network_variants import aspp_with, fine_tuned_dtan, sfan_without, unet_in_sequence
 
 # ct: with or without liver-free phantom slices, as the whole protocol has it
 Data = Literal["ct", "ct without liver-free", "ct with liver-free", "mr", "kvasir", "phases"]
@@ -32,6 +32,7 @@ class Variant:
     plan: dict[str, Any] = field(default_factory=dict)  # fields of Plan
     preprocessing: dict[str, Any] = field(default_factory=dict)  # fields of Preprocessing
     network: Callable[[Preset], nn.Module] | None = None  # instead of the model's own; `name` then tells runs apart
+    sequence: int = 1  # slices that `network` takes together, where the model's own takes one
     data: Data = "ct"
     sides: Sides = "folds"
     scales: tuple[float, ...] = (1.0,)  # of the inference
@@ -235,6 +236,26 @@ STUDIES = (
         "liver-only share",
         "How many of the slices should be of the many patients whose liver alone is drawn?",
         (Variant("unet64", "35 %"), Variant("unet64", "65 %", plan={"union_share": 0.65})),
+    ),
+    Study(
+        "tumour share",
+        "How many of the slices with tumours drawn should show one?",
+        (
+            Variant("unet64", "60 %"),
+            Variant("unet64", "30 %", plan={"tumour_share": 0.3}),
+            Variant("unet64", "90 %", plan={"tumour_share": 0.9}),
+        ),
+        "Of all such slices 46 % do.",
+    ),
+    Study(
+        "context",
+        "Does a network find more tumours that sees the neighbouring slices too (2.5D)?",
+        (
+            Variant("unet64", "five slices, each alone", network=partial(unet_in_sequence, reach=0), sequence=5),
+            Variant("unet64", "each with the two beside it", network=partial(unet_in_sequence, reach=1), sequence=5),
+        ),
+        "Both learn from the same stacks of five slices, so from a fifth as many places as where each slice is drawn "
+        "for itself, with the same work. DALU-Net's memory is the other way to look at neighbours.",
     ),
     Study(
         "encoder",

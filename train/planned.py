@@ -315,6 +315,8 @@ def _spec(variant: Variant, settings: Settings) -> ModelSpec:
         changes["window"] = EIGHT_BIT  # MR has no Hounsfield units: its 8-bit greys as they are
     there = replace(spec.preprocessing[settings.preset], **changes)
     spec = replace(spec, preprocessing={**spec.preprocessing, settings.preset: there})
+    if variant.sequence > 1:
+        spec = replace(spec, input_kind="slice sequence", sequence=variant.sequence)
     return spec if variant.network is None else replace(spec, architecture=variant.network)
 
 

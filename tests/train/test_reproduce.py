@@ -31,7 +31,7 @@ from train.ablations import STUDIES
 from train.estimates import FORWARD_SHARE, Estimates
 from train.fold_scores import cut_close, per_patient, score_volumes, voxels_in_ml
 from train.loop import Training, train
-from train.network_variants import sfan_without
+from train.network_variants import sfan_without, unet_in_sequence
 from train.plan import HOUSE
 from train.planned import Planned, Settings, asked_folds, plan_runs, series_before
 from train.reproduce import main
@@ -619,3 +619,30 @@ def test_sfan_without_its_gates_passes_everything_on() -> None:
     assert all(bool((one == 1).all()) for one in (*vectors, weights))
     first = network.align[0](network.encoder[0](x))
     assert torch.allclose(weighted[:, : first.shape[1]], first)
+
+
+def test_a_slice_in_a_sequence_sees_the_ones_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the U-Net 100, 10 and 1 times its channels, by hand: below, itself, above; the ends repeated."""
+
+    def read(self: UNet, x: torch.Tensor) -> torch.Tensor:
+        assert x.is_contiguous(memory_format=torch.channels_last)
+        return (x * torch.tensor([100.0, 10.0, 1.0])[:, None, None]).sum(1, keepdim=True)
+
+    monkeypatch.setattr(UNet, "forward", read)
+    x = torch.arange(1.0, 5.0).reshape(1, 4, 1, 1, 1).expand(2, 4, 1, 2, 2)
+    seen = unet_in_sequence("classroom", reach=1)(x)
+    assert seen.shape == (2, 4, 1, 2, 2)
+    assert seen[1, :, 0, 0, 0].tolist() == [112, 123, 234, 344]
+
+
+def test_a_network_of_slices_learns_from_stacks_for_the_study_of_context(
+    call: Call, data: Path, tmp_path: Path
+) -> None:
+    write_slices(data, slices_per_patient=6)
+    assert call("--protocol", "ablations", "--studies", "context", "--folds", "A") == 0
+    rows = {row["variant"]: row for row in read_rows(tmp_path / "runs.jsonl")}
+    alone, beside = rows["five slices, each alone"], rows["each with the two beside it"]
+    assert alone["key"] != beside["key"]
+    assert beside["parameters"] - alone["parameters"] == 16 * 2 * 9, "two channels more in the first convolution"
+    assert [row["budget"]["slices"] for row in (alone, beside)] == [64, 64]
+    assert all(row["patients"][0]["liver_dice"] is not None for row in (alone, beside))
