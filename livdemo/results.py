@@ -17,6 +17,7 @@ Figures = dict[str, Any]
 
 FORMAT = 1
 NOT_RUN = "not run yet"
+SIGNIFICANT = 0.05  # p below which two models count as told apart
 CASE_NOTES = {
     "chaos": "`chaos` is CHAOS CT of a healthy liver donor: any tumour found there is a false alarm.",
     "lowres": "`lowres` is a CT of 3 mm voxels without contrast agent; its reference is a model's output, not drawn by "
@@ -264,10 +265,22 @@ def rankings(pairs: Mapping[str, Figures]) -> list[str]:
             f"Wilcoxon on the same {found['patients']} patients, pairs of models: {found['pairs']}, corrected by Holm"
         )
         apart = ", ".join(f"{a['better']} > {a['worse']} (+{a['difference']:.3f})" for a in found["apart"])
-        told = f"it separates {len(found['apart'])}: {apart}" if apart else "it separates none: **no ranking**"
+        told = f"it separates {len(found['apart'])}: {apart}" if apart else f"{_none_apart(found)}: **no ranking**"
         left = f" Not in it, for want of a patient: {', '.join(found['left_out'])}." if found["left_out"] else ""
         lines.append(f"{label}: paired test ({about}): {told}.{left}")
     return lines
+
+
+def _none_apart(found: Figures) -> str:
+    """That no pair was told apart, and whether any could have been: at best all patients agree, p = 2 / 2ⁿ."""
+    smallest = 2.0 ** (1 - found["patients"])
+    corrected = min(smallest * found["pairs"], 1.0)
+    if corrected < SIGNIFICANT:
+        return "it separates none"
+    return (
+        f"it could separate none, since with {found['patients']} patients an exact p is {smallest:.3f} at the least, "
+        f"{corrected:.2f} after the correction"
+    )
 
 
 def study_command(study: Figures) -> str:

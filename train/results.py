@@ -17,7 +17,7 @@ from livdemo.checkpoints import weights_folder
 from livdemo.errors import InputError
 from livdemo.metrics.statistics import bootstrap_mean, compare_models
 from livdemo.models import ModelSpec, get_model, list_models
-from livdemo.results import PROTOCOL_TITLES, plan_in_words, protocol_of
+from livdemo.results import PROTOCOL_TITLES, SIGNIFICANT, plan_in_words, protocol_of
 from train.ablations import STUDIES, Study
 from train.evidence import refresh
 from train.plan import items_of
@@ -28,7 +28,6 @@ FOLDER = Path("results")
 PAGE = Path("RESULTS.md")
 EVERYBODY = "all"
 DECIMALS = 4
-SIGNIFICANT = 0.05
 NO_NUMBER = float("nan")
 PATIENT_FIGURES = ("liver_dice", "tumour_dice", "lesion_sensitivity", "false_positives")
 Figures = dict[str, Any]
