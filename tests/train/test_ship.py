@@ -21,6 +21,8 @@ from train.loop import Training
 from train.reproduce import main as reproduce
 from train.results import tables
 from train.run_log import Row, append_row, read_rows
+from train.ship import EARLIER, latest_courses
+from train.ship import SERIES as SHIPPED
 from train.ship import main as ship
 
 SERIES = "fair, classroom, 32 pixels"
@@ -270,3 +272,25 @@ def test_a_second_course_begins_with_what_ships_where_the_first_ones_folder_is_g
     assert len(begun_with) == 2, "the first course itself is trained where it is asked for: the shipped file is no run"
     assert reproduce(asked) == 0, "and nothing is left to do"
     assert len(begun_with) == 2
+
+
+def test_who_stays_with_an_earlier_course() -> None:
+    def row(series: str, model: str, fold: str = "all", study: str = "") -> Row:
+        return {"series": series, "study": study, "variant": "", "model": model, "fold": fold}
+
+    there = [row(series, model) for series in ("first", "second", "third") for model in ("sfan", "dalunet")]
+    there += [row("third", "unet64", fold="A,E"), row("first", "unet64"), row("third", "aunet", study="window")]
+    courses = ("third", "second", "first")
+    chosen = latest_courses(there, courses, {"dalunet": "second"})
+    assert {model: one["series"] for model, one in chosen.items()} == {
+        "sfan": "third",
+        "dalunet": "second",
+        "unet64": "first",
+    }
+    assert latest_courses(there, courses, {})["dalunet"]["series"] == "third"
+
+
+def test_what_ships_is_of_the_course_that_it_should_be() -> None:
+    log = Path(__file__).parent.parent.parent / "results" / "runs.jsonl"
+    chosen = latest_courses(read_rows(log), SHIPPED, EARLIER)
+    assert {row.model: row.run for row in read_manifest() if row.run} == {m: row["key"] for m, row in chosen.items()}
