@@ -170,9 +170,9 @@ def _of_some(values: Sequence[float]) -> str:
 
 PROTOCOL_TITLES = {  # in the order of the page
     "fair": "The fair table: the same for all",
+    "recipe": "The recipe table: each as its paper trained it",
     "second": "The second course: all go on from the fair table's networks",
     "third": "The third course: on from the second course's networks, with finer pictures",
-    "recipe": "Each as its paper trained it",
 }
 
 COURSES = {"fair": "first", "second": "second", "third": "third"}  # each goes on where the one before ended
