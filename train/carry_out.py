@@ -1,8 +1,8 @@
 """A planned run, carried out: trained to its end, or asked anew, and scored. What comes of it is a row of the log."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from livdemo.checkpoints import Checkpoint
 from livdemo.predictor import Inference, Predictor
 from train.estimates import pace_of
-from train.fold_scores import fold_network, held_out_scans, per_patient, score_unseen, score_volumes
+from train.fold_scores import Figures, fold_network, held_out_scans, per_patient, score_unseen, score_volumes
 from train.loop import train
 from train.planned import Planned
 from train.pseudo_labels import SURE, pseudo_labelled
@@ -23,23 +23,27 @@ def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False
     """Train the run to its end (or what is left of it), score it, and give its row. InputError as both do."""
     train(_begun(one, device), resume=True)
     history = read_history(one.run.out)
-    variant = one.variant
     checkpoint, network = _network(one, one.run)
     inference, liver = one.inference, None
     if one.first_stage is not None:
         train(one.first_stage.run, resume=True)
         found, liver = fold_network(one.first_stage.run)
         inference = replace(inference, liver=found)
-    volumes: list[dict[str, Any]] = []
+    volumes: list[Figures] = []
     if scans := held_out_scans(one.run, one.scans):
         predictor = Predictor(checkpoint, device, inference, network, liver)
-        volumes = score_volumes(predictor, scans, one.rule, variant.cut)
-    scored = None
-    if unseen is not None:
-        ct = (one.run.slices.modality == "CT").all() and variant.cut == 1
-        networks = {checkpoint.model: network} | ({"unet_liver": liver} if liver else {})
-        scored = score_unseen(checkpoint, networks, unseen, inference, device, one.rule) if ct else []
+        volumes = score_volumes(predictor, scans, one.rule, one.variant.cut)
+    networks = {checkpoint.model: network} | ({"unet_liver": liver} if liver else {})
+    scored = _strangers(one, unseen, checkpoint, networks, inference, device)
     return _row(one, history, volumes, scored, device, adopted, checkpoint, inference)
+
+
+def asked_again(one: Planned, before: Row, unseen: Path | None, device: str) -> Row:
+    """The row with the shipped network asked as the plan has it now; its folder need not be here. InputError as
+    reading scans does."""
+    checkpoint, network = _network(one, replace(one.run, out=shipped_folder(one)))
+    scored = _strangers(one, unseen, checkpoint, {checkpoint.model: network}, one.inference, device)
+    return {**before, **one.how_asked, "unseen": scored, "preprocessing": checkpoint.preprocessing.describe()}
 
 
 def _network(one: Planned, run: Run) -> tuple[Checkpoint, nn.Module]:
@@ -48,14 +52,21 @@ def _network(one: Planned, run: Run) -> tuple[Checkpoint, nn.Module]:
     return fold_network(run, variant.largest_component, one.asked_size, variant.neck_mm, variant.speck_ml)
 
 
-def asked_again(one: Planned, before: Row, unseen: Path | None, device: str) -> Row:
-    """The row with the shipped network asked as the plan has it now; its folder need not be here. InputError as
-    reading scans does."""
-    checkpoint, network = _network(one, replace(one.run, out=shipped_folder(one)))
-    scored = None
-    if unseen is not None:
-        scored = score_unseen(checkpoint, {checkpoint.model: network}, unseen, one.inference, device, one.rule)
-    return {**before, **one.how_asked, "unseen": scored, "preprocessing": checkpoint.preprocessing.describe()}
+def _strangers(
+    one: Planned,
+    unseen: Path | None,
+    checkpoint: Checkpoint,
+    networks: Mapping[str, nn.Module],
+    inference: Inference,
+    device: str,
+) -> list[Figures] | None:
+    """Figures of the scans that nobody trained on; None where there is no folder of them, and none for what did not
+    learn from whole CT slices."""
+    if unseen is None:
+        return None
+    if (one.run.slices.modality != "CT").any() or one.variant.cut != 1:
+        return []
+    return score_unseen(checkpoint, networks, unseen, inference, device, one.rule)
 
 
 def _begun(one: Planned, device: str) -> Run:
@@ -79,8 +90,8 @@ def _begun(one: Planned, device: str) -> Run:
 def _row(
     one: Planned,
     history: History,
-    volumes: list[dict[str, Any]],
-    unseen: list[dict[str, Any]] | None,
+    volumes: list[Figures],
+    unseen: list[Figures] | None,
     device: str,
     adopted: bool,
     checkpoint: Checkpoint,
