@@ -62,7 +62,7 @@ class Checkpoint:
 
     def to_row(self) -> dict[str, Any]:
         """Plain values for manifest.json."""
-        return asdict(self)
+        return {**asdict(self), "preprocessing": self.preprocessing.to_dict()}
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "Checkpoint":

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 
 HU_AIR = -1000
-HU_NOT_AIR = -500  # voxels above this count as body in zscore()
+HU_NOT_AIR = -500  # voxels above this count as body in zscore_of()
 
 Equalisation = Literal["none", "he", "clahe"]
 Normalisation = Literal["unit", "zscore"]
+ZscoreOver = Literal["volume", "body"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _to_uint8(image: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Zscore:
-    """Mean and standard deviation of a windowed volume over its body voxels."""
+    """Mean and standard deviation of a windowed volume, or of its body voxels alone."""
 
     mean: float
     std: float
@@ -92,14 +93,18 @@ class Zscore:
         return ((image - self.mean) / self.std).astype(np.float32)
 
 
-def zscore_of(hu: np.ndarray, window: Window) -> Zscore:
-    """The z-score of a volume: statistics of window(hu) over voxels above −500 HU (PAPERS.md section 2).
+def zscore_of(hu: np.ndarray, window: Window, over: ZscoreOver = "volume") -> Zscore:
+    """The z-score of a volume: statistics of window(hu).
 
-    hu: (Z, Y, X). A volume without any body voxel, or a constant one, gets mean 0 and deviation 1.
+    hu: (Z, Y, X). over: all voxels, air as the window's black, or those above −500 HU alone ("body", PAPERS.md section
+    2). Slices that are kept with 8 bits have air at the lower end of their own window, −160 HU or so, where nothing
+    tells it from body: a network that learned from them can only be given the whole.
+
+    A volume without any such voxel, or a constant one, gets mean 0 and deviation 1.
     """
-    body = window(hu[hu > HU_NOT_AIR])
-    std = float(body.std()) if body.size else 0.0
-    return Zscore(float(body.mean()), std) if std > 0 else Zscore(0.0, 1.0)
+    greys = window(hu if over == "volume" else hu[hu > HU_NOT_AIR])
+    std = float(greys.std()) if greys.size else 0.0
+    return Zscore(float(greys.mean()), std) if std > 0 else Zscore(0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -128,11 +133,16 @@ class Preprocessing:
     equalisation: Equalisation = "none"
     normalisation: Normalisation = "unit"
     size: int = 256
+    zscore_over: ZscoreOver = "volume"
+
+    def zscore(self, hu: np.ndarray) -> Zscore | None:
+        """What the normalisation has to know of the whole volume, hu (Z, Y, X); None where it is not a z-score."""
+        return zscore_of(hu, self.window, self.zscore_over) if self.normalisation == "zscore" else None
 
     def __call__(self, hu: np.ndarray, zscore: Zscore | None = None) -> np.ndarray:
         """hu: (N, Y, X) -> float32 (N, size, size).
 
-        With normalisation "zscore" the statistics of the whole volume are needed: zscore_of(volume).
+        With normalisation "zscore" the statistics of the whole volume are needed: zscore(volume).
         """
         if hu.ndim != 3:
             raise ValueError(f"expected slices (N, Y, X), not an array of shape {hu.shape}")
@@ -154,7 +164,7 @@ class Preprocessing:
         steps.append(Step("resized", f"Resized to {self.size}×{self.size}", image, grey))
         if self.normalisation == "zscore":
             if zscore is None:
-                raise ValueError("this preprocessing needs the volume's z-score: pass zscore_of(volume)")
+                raise ValueError("this preprocessing needs the volume's z-score: pass zscore(volume)")
             steps.append(Step("normalised", "Z-score", zscore(image), "standard deviations"))
         return steps
 
@@ -169,22 +179,30 @@ class Preprocessing:
     def describe(self) -> str:
         """One line for cards, badges and exports."""
         names = {"none": "no equalisation", "he": "histogram equalisation", "clahe": "CLAHE"}
+        zscore = "z-score" if self.zscore_over == "volume" else "z-score of the body"
         return (
             f"window {self.window.width:g}/{self.window.center:g} HU, {names[self.equalisation]}, "
-            f"{'0 to 1' if self.normalisation == 'unit' else 'z-score'}, {self.size}×{self.size}"
+            f"{'0 to 1' if self.normalisation == 'unit' else zscore}, {self.size}×{self.size}"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for the manifest."""
-        return asdict(self)
+        """Plain values for the manifest. `zscore_over` stands there where it is the body: rows from before there was a
+        choice stay the same."""
+        values = asdict(self)
+        if self.zscore_over == "volume":
+            del values["zscore_over"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """The reverse of to_dict; a wrong field or value raises TypeError or ValueError."""
         values = dict(values)
         made = cls(window=Window(**values.pop("window")), **values)
-        if made.equalisation not in ("none", "he", "clahe") or made.normalisation not in ("unit", "zscore"):
-            raise ValueError(f"unknown preprocessing {made.equalisation!r}, {made.normalisation!r}")
+        known = made.normalisation in ("unit", "zscore") and made.zscore_over in ("volume", "body")
+        if made.equalisation not in ("none", "he", "clahe") or not known:
+            raise ValueError(
+                f"unknown preprocessing {made.equalisation!r}, {made.normalisation!r}, {made.zscore_over!r}"
+            )
         return made
 
 

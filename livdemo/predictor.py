@@ -21,7 +21,7 @@ from livdemo.checkpoints import Checkpoint, find_checkpoint, load_model
 from livdemo.errors import InputError
 from livdemo.feeding import Prepare, feed_blocks, feed_sequences, feed_slices, pictures_of
 from livdemo.framing import suited
-from livdemo.intensity import Preprocessing, zscore_of
+from livdemo.intensity import Preprocessing
 from livdemo.pieces import Mask, cut_at_necks, drop_specks, largest_piece
 from livdemo.rescoring import Quantised, neck_words, quantise, quantise_in_liver, speck_words
 from livdemo.volume import Volume
@@ -266,7 +266,8 @@ class Predictor:
         liver = np.stack([ndimage.binary_fill_holes(one) for one in found])
         box = _box_around(liver, CASCADE_MARGIN)
         fed = self.checkpoint.preprocessing  # whole: S3 cuts the box out in order to see it enlarged
-        maps_of = self._feed(fed, [hu[box] for hu in self._stack(volume, phases)]) if box else iter(())
+        stack = self._stack(volume, phases)
+        maps_of = self._feed(fed, [hu[box] for hu in stack], stack) if box else iter(())
         inside = range(box[0].start, box[0].stop) if box else range(0)
         for index in range(depth):
             probabilities = np.zeros((len(self.checkpoint.labels), height, width), np.float32)
@@ -332,7 +333,7 @@ class Assembly:
 
 
 def _prepare(preprocessing: Preprocessing, hu: np.ndarray, whole: np.ndarray) -> Prepare:
-    zscore = zscore_of(whole, preprocessing.window) if preprocessing.normalisation == "zscore" else None
+    zscore = preprocessing.zscore(whole)
     return lambda start, stop: preprocessing(hu[start:stop], zscore)
 
 

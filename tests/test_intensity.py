@@ -59,14 +59,23 @@ def test_clahe_limits_the_contrast_of_noise() -> None:
 def test_zscore_looks_at_the_body_alone() -> None:
     hu = np.full((2, 4, 4), -1000, np.int16)
     hu[0, 0] = [0, 50, 100, 150]
-    found = zscore_of(hu, PORTAL)
+    found = zscore_of(hu, PORTAL, "body")
     body = PORTAL(np.array([0, 50, 100, 150]))
     assert (found.mean, found.std) == pytest.approx((body.mean(), body.std()))
     assert found(body).mean() == pytest.approx(0, abs=1e-6)
 
 
+def test_zscore_of_the_volume_is_the_same_where_air_was_cut_off() -> None:
+    """Slices of 8 bits hold air as −160 HU; a network that learned from them must find the same greys in a scan."""
+    hu = np.full((2, 4, 4), -1000, np.int16)
+    hu[0, 0] = [-90, 50, 100, 150]
+    cut = np.maximum(hu, -160)
+    assert zscore_of(cut, PORTAL) == zscore_of(hu, PORTAL)
+    assert zscore_of(cut, PORTAL, "body") != zscore_of(hu, PORTAL, "body"), "why there is a choice"
+
+
 def test_zscore_of_nothing_and_of_a_constant() -> None:
-    assert zscore_of(np.full((1, 2, 2), -1000), PORTAL) == Zscore(0, 1)
+    assert zscore_of(np.full((1, 2, 2), -1000), PORTAL, "body") == Zscore(0, 1)
     assert zscore_of(np.full((1, 2, 2), 40), PORTAL) == Zscore(0, 1)
 
 
@@ -90,7 +99,7 @@ def test_the_network_gets_the_last_step() -> None:
 
 
 def test_zscore_without_its_statistics_is_refused() -> None:
-    with pytest.raises(ValueError, match="zscore_of"):
+    with pytest.raises(ValueError, match=r"zscore\(volume\)"):
         Preprocessing(PORTAL, normalisation="zscore", size=16)(np.zeros((1, 16, 16), np.int16))
 
 
@@ -128,7 +137,12 @@ def test_shrinking_averages() -> None:
 def test_dict_and_back() -> None:
     made = Preprocessing(Window(0, 250), "he", "zscore", 128)
     assert Preprocessing.from_dict(made.to_dict()) == made
+    body = Preprocessing(PORTAL, normalisation="zscore", zscore_over="body")
+    assert Preprocessing.from_dict(body.to_dict()) == body
+    assert "zscore_over" not in made.to_dict(), "rows from before there was a choice stay the same"
     with pytest.raises(ValueError, match="sharpen"):
         Preprocessing.from_dict(made.to_dict() | {"equalisation": "sharpen"})
+    with pytest.raises(ValueError, match="lungs"):
+        Preprocessing.from_dict(made.to_dict() | {"zscore_over": "lungs"})
     with pytest.raises(TypeError):
         Preprocessing.from_dict(made.to_dict() | {"colour": 1})

@@ -140,9 +140,8 @@ def folded(logits: Tensor, kind: str, side: int) -> Tensor:
 
 def _zscores(slices: Slices, keys: np.ndarray, preprocessing: Preprocessing) -> dict[str, Zscore]:
     """Statistics of every volume, as the app takes them; empty when the preprocessing needs none."""
-    if preprocessing.normalisation != "zscore":
-        return {}
-    return {
-        key: zscore_of(np.asarray(slices.image[keys == key]).reshape(-1, *slices.image.shape[2:]), preprocessing.window)
-        for key in np.unique(keys)
-    }
+    found = {}
+    for key in np.unique(keys) if preprocessing.normalisation == "zscore" else ():
+        volume = np.asarray(slices.image[keys == key])  # (N, C, H, W)
+        found[str(key)] = zscore_of(volume, preprocessing.window, preprocessing.zscore_over)
+    return found

@@ -23,7 +23,6 @@ from torch import nn
 
 from livdemo.checkpoints import Checkpoint, load_model, read_manifest, read_torchscript, weights_folder, write_manifest
 from livdemo.errors import InputError
-from livdemo.intensity import zscore_of
 from livdemo.models import ModelSpec, get_model
 from livdemo.phantom import make_phantom
 from livdemo.pieces import NECK_MM, SPECK_ML
@@ -212,7 +211,7 @@ def golden_logits(checkpoint: Checkpoint, hu: np.ndarray) -> np.ndarray:
     T contrast phases (1 for CT), D slices; a z-score takes its statistics from the block itself.
     """
     preprocessing = checkpoint.preprocessing
-    pictures = np.stack([preprocessing(phase, zscore_of(phase, preprocessing.window)) for phase in hu], axis=1)
+    pictures = np.stack([preprocessing(phase, preprocessing.zscore(phase)) for phase in hu], axis=1)
     image = shaped(torch.from_numpy(pictures)[None], checkpoint.input_kind, checkpoint.margin)  # from (1, D, T, S, S)
     with torch.inference_mode():
         logits = load_model(checkpoint.sha256, "cpu")(image)[0]

@@ -117,8 +117,8 @@ clstm4d = register(
         input_kind="phases",
         size_multiple=4,
         preprocessing={
-            "paper": Preprocessing(WINDOW, normalisation="zscore", size=256),
-            "classroom": Preprocessing(WINDOW, normalisation="zscore", size=96),
+            "paper": Preprocessing(WINDOW, normalisation="zscore", size=256, zscore_over="body"),
+            "classroom": Preprocessing(WINDOW, normalisation="zscore", size=96, zscore_over="body"),
         },
         architecture=_clstm4d,
         recipe=Recipe(
