@@ -2,7 +2,8 @@
 
 A network knows organs of the sizes that its training slices showed, and those showed the whole width of a body. Cut
 down to the liver, the same scan blown up to the same square shows a liver of twice that size. So it is given fewer
-pixels, until the body covers about as many of them as it did in training (study "close cut" of RESULTS.md).
+pixels, until the body covers about as many of them as it did in training (study "close cut" of RESULTS.md). And a
+z-score over the volume counts the air that was cut off, or each grey would come out lower than it was learned.
 """
 
 import math
@@ -32,7 +33,8 @@ def body_share(hu: np.ndarray) -> float:
 
 
 def suited(preprocessing: Preprocessing, volume: Volume, multiple: int = GRID) -> Preprocessing:
-    """The preprocessing for this volume: a smaller picture where the scan was cut close, else as it is.
+    """The preprocessing for this volume: a smaller picture where the scan was cut close, and in the statistics of a
+    z-score over the volume the air that is missing. Else as it is.
 
     multiple: of which the network takes sides, in pixels. What is not known to be a CT is left alone: without air in
     it nothing tells the body from what is around it.
@@ -42,4 +44,6 @@ def suited(preprocessing: Preprocessing, volume: Volume, multiple: int = GRID) -
         return preprocessing
     step = math.lcm(GRID, multiple)
     wanted = preprocessing.size * math.sqrt(TYPICAL_BODY / share)
-    return replace(preprocessing, size=min(max(round(wanted / step), 1) * step, preprocessing.size))
+    framed = replace(preprocessing, size=min(max(round(wanted / step), 1) * step, preprocessing.size))
+    counts_air = preprocessing.normalisation == "zscore" and preprocessing.zscore_over == "volume"
+    return replace(framed, kept=TYPICAL_BODY / share) if counts_air else framed

@@ -4,6 +4,7 @@
 The visitor's own window only changes the picture, never the network's input (ARCHITECTURE.md).
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -92,6 +93,13 @@ class Zscore:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         return ((image - self.mean) / self.std).astype(np.float32)
 
+    def among_black(self, share: float) -> "Zscore":
+        """That of a larger volume of which this one is `share`, 0 to 1, and the rest is black."""
+        if share == 1:
+            return self  # to the last bit
+        mean, square = share * self.mean, share * (self.std**2 + self.mean**2)
+        return Zscore(mean, math.sqrt(square - mean**2))
+
 
 def zscore_of(hu: np.ndarray, window: Window, over: ZscoreOver = "volume") -> Zscore:
     """The z-score of a volume: statistics of window(hu).
@@ -134,10 +142,17 @@ class Preprocessing:
     normalisation: Normalisation = "unit"
     size: int = 256
     zscore_over: ZscoreOver = "volume"
+    kept: float = 1.0  # share of the volume that a z-score is over: what was cut off counts as air (framing.py)
 
     def zscore(self, hu: np.ndarray) -> Zscore | None:
         """What the normalisation has to know of the whole volume, hu (Z, Y, X); None where it is not a z-score."""
-        return zscore_of(hu, self.window, self.zscore_over) if self.normalisation == "zscore" else None
+        if self.normalisation != "zscore":
+            return None
+        found = zscore_of(hu, self.window, self.zscore_over)
+        if self.zscore_over == "body":
+            return found
+        filled = hu.shape[1] * hu.shape[2] / max(hu.shape[1:]) ** 2  # of the square: the rest will be padded with air
+        return found.among_black(self.kept * filled)
 
     def __call__(self, hu: np.ndarray, zscore: Zscore | None = None) -> np.ndarray:
         """hu: (N, Y, X) -> float32 (N, size, size).
@@ -186,11 +201,13 @@ class Preprocessing:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for the manifest. `zscore_over` stands there where it is the body: rows from before there was a
-        choice stay the same."""
+        """Plain values for the manifest; the last two fields where they are other than usual, so that rows from before
+        them stay the same."""
         values = asdict(self)
         if self.zscore_over == "volume":
             del values["zscore_over"]
+        if self.kept == 1:
+            del values["kept"]
         return values
 
     @classmethod

@@ -265,7 +265,8 @@ class Predictor:
         found = the_liver(rough > 0, first_stage.checkpoint, volume)
         liver = np.stack([ndimage.binary_fill_holes(one) for one in found])
         box = _box_around(liver, CASCADE_MARGIN)
-        fed = self.checkpoint.preprocessing  # whole: S3 cuts the box out in order to see it enlarged
+        # As large as ever: S3 cuts the box out in order to see it enlarged.
+        fed = replace(self.checkpoint.preprocessing, kept=self.preprocessing_for(volume).kept)
         stack = self._stack(volume, phases)
         maps_of = self._feed(fed, [hu[box] for hu in stack], stack) if box else iter(())
         inside = range(box[0].start, box[0].stop) if box else range(0)

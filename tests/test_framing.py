@@ -12,7 +12,7 @@ from livdemo.cases import Case
 from livdemo.checkpoints import Checkpoint
 from livdemo.comparison import Result, compare
 from livdemo.framing import TYPICAL_BODY, WHOLE_BODY, body_share, suited
-from livdemo.intensity import Preprocessing, Window
+from livdemo.intensity import Preprocessing, Window, zscore_of
 from livdemo.phantom import make_phantom
 from livdemo.predictor import Inference, Predictor
 from livdemo.report.provenance import stamp
@@ -30,6 +30,34 @@ def _slices(*shares: float) -> np.ndarray:
     for one, share in zip(hu, shares, strict=True):
         one[:, : round(40 * share)] = 40
     return hu
+
+
+def test_a_zscore_counts_the_air_that_was_cut_off() -> None:
+    """A body on half of a whole slice; cut down to it, the same body has the same greys."""
+    fed = Preprocessing(Window(50, 250), normalisation="zscore", size=160)
+    cut = np.random.default_rng(0).integers(-70, 170, (2, 40, 40))
+    whole = np.full((2, 40, 80), -1000)
+    whole[:, :, :40] = cut
+    framed = suited(fed, make_volume(cut), 16)
+    assert (framed.size, framed.kept) == (112, 0.5)
+    greys = framed.zscore(cut)
+    assert greys is not None
+    wanted = zscore_of(whole, fed.window)
+    assert (greys.mean, greys.std) == pytest.approx((wanted.mean, wanted.std))
+    over_body = replace(fed, zscore_over="body")
+    assert suited(over_body, make_volume(cut), 16) == replace(over_body, size=112)
+
+
+def test_a_zscore_counts_the_air_with_which_a_slice_is_padded() -> None:
+    fed = Preprocessing(Window(50, 250), normalisation="zscore", size=160)
+    wide = np.random.default_rng(0).integers(-70, 170, (2, 20, 40))
+    square = np.full((2, 40, 40), -1000)
+    square[:, 10:30] = wide
+    assert suited(fed, make_volume(wide), 16).kept == 1
+    found, wanted = fed.zscore(wide), fed.zscore(square)
+    assert found is not None
+    assert wanted is not None
+    assert (found.mean, found.std) == pytest.approx((wanted.mean, wanted.std))
 
 
 def test_the_share_is_the_upper_quartile_of_the_slices() -> None:

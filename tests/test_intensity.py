@@ -74,6 +74,15 @@ def test_zscore_of_the_volume_is_the_same_where_air_was_cut_off() -> None:
     assert zscore_of(cut, PORTAL, "body") != zscore_of(hu, PORTAL, "body"), "why there is a choice"
 
 
+def test_zscore_among_black_is_that_of_the_larger_volume() -> None:
+    hu = np.random.default_rng(0).integers(-70, 170, (4, 8, 8)).astype(np.int16)
+    larger = np.full((4, 8, 10), -1000, np.int16)
+    larger[:, :, :8] = hu
+    found, wanted = zscore_of(hu, PORTAL).among_black(0.8), zscore_of(larger, PORTAL)
+    assert (found.mean, found.std) == pytest.approx((wanted.mean, wanted.std))
+    assert zscore_of(hu, PORTAL).among_black(1) == zscore_of(hu, PORTAL)
+
+
 def test_zscore_of_nothing_and_of_a_constant() -> None:
     assert zscore_of(np.full((1, 2, 2), -1000), PORTAL, "body") == Zscore(0, 1)
     assert zscore_of(np.full((1, 2, 2), 40), PORTAL) == Zscore(0, 1)
@@ -139,7 +148,7 @@ def test_dict_and_back() -> None:
     assert Preprocessing.from_dict(made.to_dict()) == made
     body = Preprocessing(PORTAL, normalisation="zscore", zscore_over="body")
     assert Preprocessing.from_dict(body.to_dict()) == body
-    assert "zscore_over" not in made.to_dict(), "rows from before there was a choice stay the same"
+    assert not {"zscore_over", "kept"} & made.to_dict().keys(), "rows from before there was a choice stay the same"
     with pytest.raises(ValueError, match="sharpen"):
         Preprocessing.from_dict(made.to_dict() | {"equalisation": "sharpen"})
     with pytest.raises(ValueError, match="lungs"):

@@ -215,8 +215,8 @@ dtan = register(
             "The letters of equations 3 to 7 are repaired; 8 to 10 are text classification and left out.",
             "Equation 6 prints softmax(E); DANet's code has the other sign, and so has this network: a map takes "
             "in most of those that are least like it.",
-            "Three labels instead of tumour alone; CT is windowed to 50 ± 125 HU before the z-score, whose statistics are "
-            "those of the whole volume, air included.",
+            "Three labels instead of tumour alone; CT is windowed to 50 ± 125 HU before the z-score, whose statistics "
+            "are those of the whole volume, air included.",
             "The classroom encoder is a smaller ResNet with one input channel, trained on a pretext task on "
             "slices instead of photographs. Frozen after that it was no better than a random one, so in the last "
             "course of the weights that ship it learned with the head.",
