@@ -21,7 +21,7 @@ BETWEEN = re.compile(r"<[^>]*>|[*`]+|\n\n|^#+ |\n(?=[A-Z])|(?<=[.?]) |\s·\s")
 LONG_RUN = 4  # words: so many in a row stand together by no accident
 PLACEHOLDER = re.compile(r"\{\w*\}")
 NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
-CARDS = ("card.py", "evidence.py")  # they write sentences of the manifest
+CARDS = ("card.py", "evidence.py", "plan.py")  # they write sentences of the manifest and of the results
 # What gradio itself writes where a browser asks for English.
 GRADIOS = {
     "Drop File Here",
