@@ -45,5 +45,4 @@ def suited(preprocessing: Preprocessing, volume: Volume, multiple: int = GRID) -
     step = math.lcm(GRID, multiple)
     wanted = preprocessing.size * math.sqrt(TYPICAL_BODY / share)
     framed = replace(preprocessing, size=min(max(round(wanted / step), 1) * step, preprocessing.size))
-    counts_air = preprocessing.normalisation == "zscore" and preprocessing.zscore_over == "volume"
-    return replace(framed, kept=TYPICAL_BODY / share) if counts_air else framed
+    return replace(framed, kept=TYPICAL_BODY / share) if preprocessing.counts_air else framed

@@ -144,12 +144,17 @@ class Preprocessing:
     zscore_over: ZscoreOver = "volume"
     kept: float = 1.0  # share of the volume that a z-score is over: what was cut off counts as air (framing.py)
 
+    @property
+    def counts_air(self) -> bool:
+        """Whether how much air is around the body decides what the network is given."""
+        return self.normalisation == "zscore" and self.zscore_over == "volume"
+
     def zscore(self, hu: np.ndarray) -> Zscore | None:
         """What the normalisation has to know of the whole volume, hu (Z, Y, X); None where it is not a z-score."""
         if self.normalisation != "zscore":
             return None
         found = zscore_of(hu, self.window, self.zscore_over)
-        if self.zscore_over == "body":
+        if not self.counts_air:
             return found
         filled = hu.shape[1] * hu.shape[2] / max(hu.shape[1:]) ** 2  # of the square: the rest will be padded with air
         return found.among_black(self.kept * filled)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from livdemo.intensity import Preprocessing, Zscore, zscore_of
+from livdemo.intensity import Preprocessing, Zscore
 from livdemo.models import ModelSpec, Preset
 from train.augment import AUGMENTATIONS, augment
 from train.cache import Slices
@@ -143,5 +143,7 @@ def _zscores(slices: Slices, keys: np.ndarray, preprocessing: Preprocessing) -> 
     found = {}
     for key in np.unique(keys) if preprocessing.normalisation == "zscore" else ():
         volume = np.asarray(slices.image[keys == key])  # (N, C, H, W)
-        found[str(key)] = zscore_of(volume, preprocessing.window, preprocessing.zscore_over)
+        zscore = preprocessing.zscore(volume.reshape(-1, *volume.shape[2:]))
+        assert zscore is not None
+        found[str(key)] = zscore
     return found

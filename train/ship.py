@@ -2,8 +2,7 @@
 
 For each model whose fold `all` is in the log, of the latest course that it took (EARLIER names who stays with the one
 before): file, golden block, card and manifest row, as train.export writes them, with the figures that the log has for
-them. Safe to repeat. Weights that train.export
-brought from another run are replaced only where --models names them.
+them. Safe to repeat. Weights that train.export brought from another run are replaced only where --models names them.
 """
 
 import argparse
@@ -77,14 +76,17 @@ def ship(log: Path, out: Path, series: Sequence[str], names: set[str]) -> list[C
     return [find_checkpoint(model) for model in shipped]
 
 
-def latest_courses(rows: Sequence[Row], series: Sequence[str], earlier: Mapping[str, str]) -> dict[str, Row]:
+def latest_courses(rows: list[Row], series: Sequence[str], earlier: Mapping[str, str]) -> dict[str, Row]:
     """By model its fold `all` of the first series that has one; of those in `earlier` not before the series named."""
+    everybody = {
+        (row["model"], row["series"]): row for row in latest(rows) if not row["study"] and row["fold"] == EVERYBODY
+    }
     found: dict[str, Row] = {}
-    for number, one in reversed(list(enumerate(series))):
-        for row in latest(list(rows)):
-            too_late = earlier.get(row["model"], one) not in series[: number + 1]
-            if (row["series"], row["study"], row["fold"]) == (one, "", EVERYBODY) and not too_late:
-                found[row["model"]] = row
+    for model, _ in everybody:
+        first = series.index(earlier[model]) if model in earlier else 0
+        courses = [everybody[model, one] for one in series[first:] if (model, one) in everybody]
+        if courses:
+            found[model] = courses[0]
     return found
 
 
