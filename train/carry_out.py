@@ -115,6 +115,7 @@ def _row(
         "seed": one.run.seed,
         "sources": described["sources"],
         "split": described["split"]["kind"],
+        "left_out": list(described["split"]["left_out"]),
         "slices": described["slices"],
         "drawn_patients": described["drawn_patients"],
         "parameters": checkpoint.parameters,

@@ -18,7 +18,7 @@ import numpy as np
 
 from livdemo.errors import InputError
 from train.cache import Slices
-from train.sources.lits_patients import DRAWN, IRCADB_IN_LITS, MAYBE_DRAWN
+from train.sources.lits_patients import DRAWN, DRAWN_AGAIN, IRCADB_AGAIN, IRCADB_IN_LITS, NEVER_LEARNED
 
 Kind = Literal["patient", "slice"]
 Names = tuple[str, ...]
@@ -32,7 +32,7 @@ LEAKY = (
 
 @dataclass(frozen=True)
 class Split:
-    """Patients on either side; those left out are on neither, since they might be on both.
+    """Patients on either side; those left out are on neither: people of a test set, or of the other side, perhaps.
 
     kind "slice": the names are those of single slices (slice_names), and the result is leaky.
     """
@@ -67,12 +67,12 @@ OVERLAPS = (
     Overlap(
         "LiTS volumes 28 to 47 are the twenty patients of 3D-IRCADb-01",
         lambda source, patient: source == "3dircadb",
-        lambda source, patient: patient in IRCADB_IN_LITS,
+        lambda source, patient: patient in IRCADB_IN_LITS or patient == IRCADB_AGAIN,
     ),
     Overlap(
-        "the slices 10000 to 10011 of ct_liver_only show the patients A to F of LiTS volumes 0 to 10",
+        "these slices of ct_liver_only show the patients A to F of LiTS volumes 0 to 10",
         lambda source, patient: patient in DRAWN.values(),
-        lambda source, patient: patient == MAYBE_DRAWN,
+        lambda source, patient: patient == DRAWN_AGAIN,
     ),
     Overlap(
         "the msd slices of ct_liver_only show LiTS patients under numbers that are not known",
@@ -90,8 +90,8 @@ OVERLAPS = (
 def hold_out(slices: Slices, validation: Sequence[str], every: int, seed: int) -> Split:
     """Hold out the named fully drawn patients, and one in `every` of the liver-only ones, drawn by `seed`.
 
-    every = 0 holds out none of the latter, so hold_out(slices, (), 0, seed) trains on everybody. Slices that may
-    belong to a held-out patient under another number are left out altogether.
+    every = 0 holds out none of the latter, so hold_out(slices, (), 0, seed) trains on everybody. The same
+    people under other numbers, and those kept for tests, are left out altogether.
     """
     doubles = _doubles(slices)
     drawn = sorted(set(slices.patient[slices.full]) - doubles)
@@ -239,8 +239,8 @@ def _groups(slices: Slices, seed: int) -> list[list[str]]:
 
 
 def _doubles(slices: Slices) -> set[str]:
-    """Patients to leave out, because another data set here shows, or may show, the same people."""
-    found = {MAYBE_DRAWN} & set(slices.patient.tolist())  # even without A to F: one split for all model scripts
+    """Patients to leave out, because another data set shows, or may show, the same people: here, or to be tested on."""
+    found = NEVER_LEARNED & set(slices.patient.tolist())  # whatever else is here: one split for all model scripts
     for overlap in OVERLAPS:
         kept, double = _overlapping(overlap, slices)
         if kept:

@@ -26,7 +26,7 @@ from tests.train.slice_folder import write_slices
 from tests.volume_files import write_dicom_series, write_nifti
 from train.scans import Scan, natural
 from train.sources import find_scans, phantom_scans
-from train.sources.lits_patients import MAYBE_DRAWN
+from train.sources.lits_patients import DRAWN_AGAIN
 from train.sources.slice_folder import GreyScale
 
 
@@ -269,7 +269,7 @@ def test_slice_folders(slice_data: Path) -> None:
     kinds = {one.source: one for one in scans}
     assert kinds["ct_liver_tumour"].labels == "full"
     assert kinds["ct_liver_only"].labels == "union"
-    liver_only = [MAYBE_DRAWN, *(f"volume 2000{i}" for i in range(1, 7))]
+    liver_only = [DRAWN_AGAIN, *(f"volume 2000{i}" for i in range(1, 7))]
     assert [one.patient for one in scans] == [*liver_only, "A", "B", "E"]
     image, mask, position = scans[-3].load()
     grey = cv2.imread(str(slice_data / "ct_liver_tumour" / "images" / "0_002.png"), cv2.IMREAD_UNCHANGED)

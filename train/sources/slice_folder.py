@@ -15,7 +15,7 @@ import numpy as np
 
 from livdemo.errors import InputError
 from train.scans import LabelKind, Loaded, Modality, Scan, check_labels, natural
-from train.sources.lits_patients import MAYBE_DRAWN, MAYBE_DRAWN_VOLUMES
+from train.sources.lits_patients import patient_of_msd_slices
 from train.sources.tree import Folder, Tree
 
 HU_UNKNOWN_DARK = -160  # what black stands for where a narrow window hides whether it is fat or air
@@ -135,9 +135,7 @@ def _patient(rows: Sequence[Row], path: Path) -> str:
         raise InputError(f"Volume {volume} in {path}/index.csv belongs to several patients: name one.")
     if patient := named.pop():
         return patient
-    if volume.isdigit() and int(volume) in MAYBE_DRAWN_VOLUMES:
-        return MAYBE_DRAWN
-    return f"volume {volume}"
+    return patient_of_msd_slices(volume)
 
 
 def _load(path: Path, names: Sequence[str], position: Sequence[int], kind: SliceFolder) -> Loaded:
