@@ -89,7 +89,7 @@ def test_our_figures_are_those_of_the_results() -> None:
     results = tables(rows)
     liver, tumour, unseen, time = our_figures("sfan", results)
     assert "0.900" in liver.cells[0]
-    assert "missed in 0 of 6 volumes" in tumour.cells[0]
+    assert "no voxel right in 0 of 6 volumes" in tumour.cells[0]
     assert "0.950" in unseen.cells[0]
     assert "chaos, trained on all (fair, classroom, 128 pixels)" in unseen.cells[2]
     assert time.cells[1:] == ["seconds", "cpu, 2 threads"]

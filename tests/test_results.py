@@ -29,9 +29,9 @@ def test_the_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("content", "why"),
     [
         ("{", "Expecting property name"),
-        ("[]", "not of format 1"),
-        ('{"format": 2}', "not of format 1"),
-        ('{"format": 1, "reported": 3}', "reported: there is no list"),
+        ("[]", "not of format 2"),
+        ('{"format": 1}', "not of format 2"),
+        ('{"format": 2, "reported": 3}', "reported: there is no list"),
     ],
 )
 def test_a_damaged_file_is_said_so(tmp_path: Path, content: str, why: str) -> None:

@@ -71,7 +71,7 @@ def test_every_model_stands_in_the_order_of_the_list_and_links_to_its_card(page:
 def test_figures_and_their_intervals_are_those_of_the_file(page: str) -> None:
     sfan = next(m for m in tables(rows())["protocols"][0]["models"] if m["model"] == "sfan")
     tumour = sfan["tumour_dice"]
-    said = f"{tumour['mean']:.3f} {tumour['low']:.3f} to {tumour['high']:.3f}, n 6 missed in 1 of 6 volumes"
+    said = f"{tumour['mean']:.3f} {tumour['low']:.3f} to {tumour['high']:.3f}, n 6 no voxel right in 1 of 6 volumes"
     assert said in _words(page)
     assert "no number" in page
     assert "71.0" in page
@@ -82,7 +82,7 @@ def test_misses_phantoms_and_six_patients_are_said(page: str) -> None:
     words = _words(page)
     assert "Six patients." in words
     assert "rendered phantoms, not patients" in words
-    assert "A 0.000 (missed in 1 of 1 volumes)" in page
+    assert "A 0.000 (no voxel right in 1 of 1 volumes)" in page
     assert "spot miss" in page
     assert "chosen on the scored patients: flatters" in words
 

@@ -80,11 +80,11 @@ STUDIES = (
         "What does a split by slice, as LT-Net's, make of the same network?",
         (Variant("ltnet_unet", "by patient"), Variant("ltnet_unet", "by slice (leaky)", sides="slices")),
         "Neighbours of the validated slices were trained on in the second row: compare the pooled slices, and believe "
-        "the first.",
+        "the first. It is of other slices too: those of the folds' patients, the second of a fifth of everybody's.",
     ),
     Study(
         "window",
-        "Which range of HU should the network see?",
+        "Which range of HU should the network see, and with which equalisation?",
         (
             Variant("unet64", "250/50 (S3)", preprocessing={"window": S3_WINDOW}),
             Variant("unet64", "250/0 + HE (S4)", preprocessing={"window": S4_WINDOW, "equalisation": "he"}),
@@ -109,7 +109,7 @@ STUDIES = (
         "u-net family",
         "S4's table, trained here: what do gates, deep supervision and ConvLSTM add?",
         tuple(Variant(model, model) for model in ATTENTION_FAMILY),
-        "S4 prints another paper's table under these names (RESULTS.md names its data). The first two differ in "
+        "S4 prints another paper's table under these names (191 donors, livers in 3D). The first two differ in "
         "padding and normalisation as well.",
     ),
     Study(
@@ -151,7 +151,7 @@ STUDIES = (
             Variant("transunet", "256 pixels, parts of them", plan={"view": 1 / 2}, preprocessing={"size": 256}),
         ),
         "All learn from views of 128 pixels, so with the same work: the second and third from parts of larger slices. "
-        "Asked they are with whole slices.",
+        "They are asked with whole slices.",
     ),
     Study(
         "larger input",
@@ -177,7 +177,8 @@ STUDIES = (
                 for how, suits in (("as large a picture", False), ("smaller where the body is cut", True))
             ),
         ),
-        "The rule stands in livdemo/framing.py; its two constants are what these patients' whole slices have.",
+        "The rule stands in livdemo/framing.py; its two constants are what these patients' whole slices have. A close "
+        "cut may cut a lesion off, so there are fewer of them.",
     ),
     Study(
         "operating point",
@@ -203,7 +204,7 @@ STUDIES = (
         ),
         "All slices that the networks learned from show the liver, so on a whole scan they go on where it ends. Look "
         "at the unseen volumes: of the patients' slices nobody knows the spacing, so nothing is cut there. What ships "
-        "is asked so; the other tables are without it.",
+        "is asked so, and the tables of the second and third course; the other tables are without it.",
     ),
     Study(
         "specks",
@@ -305,7 +306,7 @@ STUDIES = (
         "DTAN on the kind of picture that S0 names, T1 MR (liver alone)",
         (Variant("dtan", "mr_t1_liver", data="mr", sides="slices"),),
         "Leaky: the source mixes patients and mirrored copies without saying whose they are, so no split by patient "
-        "exists. It shows that the network learns from MR, and nothing else.",
+        "exists. It shows that the network can be trained on MR, and nothing else.",
     ),
     Study(
         "polyps",

@@ -132,7 +132,8 @@ def _training(spec: ModelSpec, checkpoint: Checkpoint, described: Described, his
         "",
         checkpoint.trained_on,
         f"Held out: {', '.join(split['validation']) or 'nobody'}. "
-        f"On neither side, since they may be patients of both: {', '.join(split['left_out']) or 'none'}.",
+        "On neither side, since they are, or may be, people of the other side or of a test set: "
+        f"{', '.join(split['left_out']) or 'none'}.",
         "",
         f"{_plan(described)}; {len(history)} epochs ran, {minutes:.0f} minutes, seed {checkpoint.seed}, "
         f"torch {described['versions']['torch']}, commit `{checkpoint.commit[:12]}`.{_start(described)}",

@@ -24,9 +24,16 @@ EARLIER_ALONE = (
     "was cross-validated; what the {last} changes for unseen patients is not known."
 )
 HOW = (
-    "The same plan, trained again without the patient who is then scored: whole volumes on their own grid, the largest "
-    "piece kept, several volumes of a patient averaged. The network in this file has seen all of these patients."
+    "The {whose} plan, trained again without the patient who is then scored: whole volumes on their own grid, the "
+    "largest piece kept, several volumes of a patient averaged. The network in this file has seen all of these "
+    "patients."
 )
+LEARNED_TWINS = (
+    "**Trained before it was known who is who in `ct_liver_only`** (RESULTS.md, †): these weights also learned from "
+    "the liver's mask in 6 slices of `lits117` and in 59 of eighteen patients of 3D-IRCADb-01, so on those they are "
+    "flattered."
+)
+CANNOT_SHOW = "Livers of lits117 say little: it learned from six of its slices."
 
 
 def refresh(results: Figures, folder: Path) -> None:
@@ -49,29 +56,39 @@ class Earlier:
     model: Figures  # of the latest course before that has patients
     course: str  # "first" or "second"
     last: str  # the weights' own
+    asked: str  # how large its pictures were, and what was left in
 
 
 def earlier_courses(results: Figures) -> dict[str, Earlier]:
     """Of the runs on everybody that took a later course and have no patient of their own."""
-    tables = {protocol["series"]: protocol["models"] for protocol in results["protocols"]}
-    found = {}
-    for series, models in tables.items():
-        for model in (model for model in models if model["everybody"] and not model["patients"]):
+    protocols = {protocol["series"]: protocol for protocol in results["protocols"]}
+    found: dict[str, Earlier] = {}
+    for series, protocol in protocols.items():
+        for model in (model for model in protocol["models"] if model["everybody"] and not model["patients"]):
             before = series_before(series)
             while before is not None and model["everybody"] not in found:
-                earlier = find_model(tables.get(before, []), model["model"])
-                if earlier is not None and earlier["patients"]:
+                there = protocols.get(before)
+                earlier = there and find_model(there["models"], model["model"])
+                if there and earlier and earlier["patients"]:
                     names = COURSES[protocol_of(before)], COURSES[protocol_of(series)]
-                    found[model["everybody"]] = Earlier(earlier, *names)
+                    found[model["everybody"]] = Earlier(earlier, *names, _asked(there, model["model"]))
                 before = series_before(before)
     return found
+
+
+def _asked(protocol: Figures, model: str) -> str:
+    """How a course's networks were asked, as far as the app may ask what ships in another way."""
+    sizes = sorted({one["asked"] for one in protocol["sizes"] if model in one["models"]})
+    kept = "" if any(protocol["specks_ml"]) else "; specks of tumour were left in"
+    return f"It was asked with pictures of {' and '.join(map(str, sizes))} pixels{kept}."
 
 
 def _told(row: Checkpoint, model: Figures, earlier: Earlier | None) -> Checkpoint:
     """The manifest's row with the figures of its run."""
     means = {name: model[name]["mean"] for name in ("liver_dice", "tumour_dice")}
     known = {name: value for name, value in means.items() if value is not None}
-    return replace(row, validation=known, weak=weakness(row.labels, model, earlier))
+    weak = [weakness(row.labels, model, earlier), *([CANNOT_SHOW] if model["everybody_twins"] else [])]
+    return replace(row, validation=known, weak=" ".join(weak))
 
 
 def weakness(labels: Sequence[str], model: Figures, earlier: Earlier | None = None) -> str:
@@ -103,12 +120,15 @@ def learned_from_phantoms(built_in: bool) -> str:
 
 def section(model: Figures, earlier: Earlier | None = None) -> list[str]:
     """The card's lines: patients one by one, their mean with its interval, and the volumes of strangers."""
-    lines = ["## On patients that the recipe has not seen", ""]
+    lines = [LEARNED_TWINS, ""] if model["everybody_twins"] else []
+    lines += ["## On patients that the recipe has not seen", ""]
     if model["patients"]:
-        lines += [HOW + (" **Rendered phantoms, not patients.**" if on_phantoms(model) else ""), "", _patients(model)]
+        told = HOW.format(whose="same") + (" **Rendered phantoms, not patients.**" if on_phantoms(model) else "")
+        lines += [told, "", _patients(model)]
     elif earlier is not None:
         alone = EARLIER_ALONE.format(last=earlier.last, earlier=earlier.course)
-        lines += [alone, "", HOW, "", _patients(earlier.model)]
+        how = HOW.format(whose=f"{earlier.course} course's")
+        lines += [alone, "", f"{how} {earlier.asked}", "", _patients(earlier.model)]
     else:
         lines += [NOT_YET]
     return [*lines, "", *_strangers(model)]

@@ -17,12 +17,13 @@ from livdemo.checkpoints import weights_folder
 from livdemo.errors import InputError
 from livdemo.metrics.statistics import bootstrap_mean, compare_models
 from livdemo.models import ModelSpec, get_model, list_models
-from livdemo.results import PROTOCOL_TITLES, SIGNIFICANT, plan_in_words, protocol_of
+from livdemo.results import FORMAT, NO_TUMOURS_DRAWN, PROTOCOL_TITLES, SIGNIFICANT, plan_in_words, protocol_of
 from train.ablations import STUDIES, Study
 from train.evidence import refresh
 from train.plan import items_of
 from train.results_page import page
-from train.run_log import Row, asked_size, latest, neck_mm, read_rows, speck_ml, without_nan
+from train.run_log import Row, asked_size, latest, learned_from_twins, neck_mm, read_rows, speck_ml, without_nan
+from train.trust import trained_twice, without_twins
 
 FOLDER = Path("results")
 PAGE = Path("RESULTS.md")
@@ -69,7 +70,7 @@ def write_results(folder: Path, page_path: Path) -> dict[str, Any]:
 
 
 def tables(rows: Sequence[Row]) -> dict[str, Any]:
-    """All figures of the page, rounded, without nan: {"reported", "protocols", "studies"}.
+    """All figures of the page, rounded, without nan: reported, protocols, studies, trained_twice, without_twins.
 
     rows: of the log, in its order; where two say who alike the later one counts.
     """
@@ -79,10 +80,12 @@ def tables(rows: Sequence[Row]) -> dict[str, Any]:
     series = sorted({row["series"] for row in whole}, key=lambda name: (order.index(protocol_of(name)), name))
     ablations = sorted({row["series"] for row in kept if row["study"]}) or [""]
     results = {
-        "format": 1,
+        "format": FORMAT,
         "reported": [_reported(spec) for spec in list_models()],
         "protocols": [_protocol(name, [row for row in whole if row["series"] == name]) for name in series],
         "studies": [_study(study, name, kept) for name in ablations for study in STUDIES],
+        "trained_twice": trained_twice(rows),
+        "without_twins": without_twins(rows),
     }
     return without_nan(_rounded(results))
 
@@ -198,6 +201,8 @@ def summary(rows: Sequence[Row]) -> Figures:
         "folds": [row["fold"] for row in rows],
         "everybody": next((row["key"] for row in rows if row["fold"] == EVERYBODY), None),
         "leaky": any(row["split"] == "slice" for row in rows),
+        "twins": any(learned_from_twins(row) for row in folds or rows),
+        "everybody_twins": any(learned_from_twins(row) for row in rows if row["fold"] == EVERYBODY),
         "sources": last["sources"],
         "train_slices": [row["slices"]["train"] for row in rows],
         "tumour_patients": max(len(row["drawn_patients"]["train"]) for row in rows),
@@ -235,24 +240,31 @@ def _pooled(folds: Sequence[Row], name: str) -> float:
 
 
 def _unseen(rows: Sequence[Row]) -> list[Figures]:
-    """A line a case and label: mean and range over the folds' networks, and the network trained on everybody."""
+    """A line a case and label: mean and range over the folds' networks, and the network trained on everybody.
+
+    A label that the reference says nothing about has no line. predicted_ml: of the network trained on everybody, or
+    the mean over the folds'.
+    """
     scores: dict[tuple[str, str], dict[str, Figures]] = {}
     for row in rows:
         for one in row["unseen"] or []:
-            scores.setdefault((one["case"], one["label"]), {})[row["fold"]] = one
-    lines = []
-    for (case, label), by_fold in sorted(scores.items()):
-        dice = [one["dice"] for fold, one in by_fold.items() if fold != EVERYBODY and one["dice"] is not None]
-        line = {"case": case, "label": label, "networks": len(dice)}
-        line |= {"mean": sum(dice) / len(dice), "lowest": min(dice), "highest": max(dice)} if dice else {}
-        if EVERYBODY in by_fold:
-            own = by_fold[EVERYBODY]
-            line |= {"everybody": own["dice"], "everybody_state": own["state"], "everybody_ml": own["volume_ml"]}
-        volumes = [one["volume_ml"] for one in by_fold.values() if one["volume_ml"] is not None]
-        line["predicted_ml"] = sum(volumes) / len(volumes) if volumes else None
-        line["state"] = sorted({one["state"] for one in by_fold.values()})
-        lines.append(line)
-    return lines
+            if one["label"] != "tumour" or one["case"] not in NO_TUMOURS_DRAWN:
+                scores.setdefault((one["case"], one["label"]), {})[row["fold"]] = one
+    return [_unseen_line(case, label, by_fold) for (case, label), by_fold in sorted(scores.items())]
+
+
+def _unseen_line(case: str, label: str, by_fold: Figures) -> Figures:
+    dice = [one["dice"] for fold, one in by_fold.items() if fold != EVERYBODY and one["dice"] is not None]
+    line: Figures = {"case": case, "label": label, "networks": len(dice)}
+    line |= {"mean": sum(dice) / len(dice), "lowest": min(dice), "highest": max(dice)} if dice else {}
+    if EVERYBODY in by_fold:
+        own = by_fold[EVERYBODY]
+        line |= {"everybody": own["dice"], "everybody_state": own["state"], "everybody_ml": own["volume_ml"]}
+    volumes = [one["volume_ml"] for one in by_fold.values() if one["volume_ml"] is not None]
+    mean = sum(volumes) / len(volumes) if volumes else None
+    line["predicted_ml"] = by_fold[EVERYBODY]["volume_ml"] if EVERYBODY in by_fold else mean
+    line["reference_ml"] = next((one.get("reference_volume_ml") for one in by_fold.values()), None)
+    return line
 
 
 def separated(models: Sequence[Figures]) -> Figures:

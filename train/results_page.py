@@ -5,11 +5,19 @@ from collections.abc import Sequence
 from livdemo.results import (
     CASE_NOTES,
     NOT_RUN,
+    STUDIES_ARE_SMALL,
+    TRAINED_TWICE,
+    TWINS,
+    UNSEEN_ARE_NO_TEST,
+    WITHOUT_TWINS,
     Figures,
+    caveats,
+    dagger,
     figure,
     find_model,
     found_of,
     made_with,
+    millilitres,
     missed_in,
     on_phantoms,
     over_networks,
@@ -17,10 +25,12 @@ from livdemo.results import (
     pooled,
     protocol_title,
     rankings,
+    results_of,
     same_for_all,
     study_command,
     trained_on,
     unseen_livers,
+    unseen_words,
 )
 
 TOP = """# Results
@@ -33,31 +43,51 @@ The figures are in `results/results.json` too.
 For teaching only, not for clinical use.
 
 How to read the tables
-- *Reported* is what a paper prints, with its own data and unit: other patients, other tasks, often another metric.
-  It stands beside our figures to show what was claimed, never to be compared with them.
-- *Cross-validated* figures are of patients whom the network has not seen. Each volume is scored as a whole, on its own
-  grid, with the largest piece kept; several volumes of a patient are averaged first. The figure is the mean over
-  patients, in brackets its 95 % bootstrap interval; at six patients such intervals are narrower than they claim.
-- Dice of the liver counts tumours as liver. A tumour that was missed altogether counts with Dice 0 and stays in the
-  mean. A lesion is found when one predicted lesion overlaps it with an IoU of at least 0.1.
+- *Reported* is what a paper prints, with its own data and unit: other patients, other tasks, often another metric,
+  and its own network, mostly many times as large as ours. It stands beside our figures to show what was claimed, never
+  to be compared with them.
+- *Cross-validated* figures are of patients who were held out from the network that is scored on them. Each volume is
+  scored as a whole, on its own grid, with the largest piece kept; several volumes of a patient are averaged first. The
+  figure is the mean over patients, in brackets its 95 % bootstrap interval; at six patients such intervals are narrower
+  than they claim. † marks networks for which "held out" was not quite true.
+- *Dice* is a fraction from 0 to 1. That of the liver counts tumours as liver. A volume of whose tumours not one voxel
+  is right counts with Dice 0 and stays in the mean.
+- A *lesion* is a connected piece of drawn tumour in one volume. It is found when the predicted piece matched to it
+  overlaps it with an IoU of at least 0.1; a predicted piece that matches none, or less, is a *false positive*. The 62
+  lesions are no 62 tumours: 31 of them are in five scans of patient F, 23 in two of patient A.
+- *Pooled slices* is the training loop's own Dice over all pixels of a fold's held-out slices, those of liver-only
+  patients among them, averaged over the folds; it does not know how the network is asked afterwards.
+- *Seconds a slice* are of one thread beside other work on a shared machine: good to a factor of two.
 - Models stand in the order of the list, not by score.
+
+Words
+- *S0* to *S4*: the five papers, DTAN; UNet_ASPP and TransUNet with attention; LT-Net; SFAN; DALU-Net
+  (`livdemo/models` names them whole). *Classroom*: the small network of that layout that trains on a CPU.
+- *House plan*: the same training for all (`train/plan.py`), in up to three *courses*, each going on where the one
+  before ended; the later ones also learn from painted tumours. An *item* or *view* is a slice, or part of one, as it
+  is drawn, turned and zoomed for training.
+- `ct_liver_tumour`: 1,592 slices of eleven LiTS volumes with liver and tumours drawn; their spacing is not known, so no
+  distance is given for these patients. `ct_liver_only`: 924 slices of 102 volumes with the liver's outline alone.
+- *Specks*: tumours too small to be any (below 0.065 mL). *Necks*: what joins another organ to the liver.
 """
 
 
 def page(results: Figures) -> str:
     """The whole page, ending with a newline."""
-    parts = [TOP.rstrip(), *_protocols(results), *_studies(results["studies"])]
+    parts = [TOP.rstrip(), *_protocols(results), *_studies(results["studies"]), *_twice(results)]
     return "\n\n".join(parts) + "\n"
 
 
 def _protocols(results: Figures) -> list[str]:
     reported = results["reported"]
     if not results["protocols"]:
-        return ["## The fair table", "No run has finished yet.", _main_table([], reported)]
+        return ["## The fair table", "No run has finished yet.", _main_table([], reported, whole=True)]
     parts: list[str] = []
-    for one in results["protocols"]:
+    for number, one in enumerate(results["protocols"]):
         same_plan = same_for_all(one)
-        parts += [f"## {protocol_title(one)}", _how(one, same_plan), _main_table(one["models"], reported)]
+        parts += [f"## {protocol_title(one)}", _how(one, same_plan)]
+        parts += [_main_table(one["models"], reported, whole=number == 0), *_not_run(one["models"], reported, number)]
+        parts += [TWINS] if any(model["twins"] for model in one["models"]) else []
         parts += ["\n".join(f"- {line}" for line in rankings(one["pairs"]))]
         parts += ["### Tumours, lesion by lesion", _lesion_table(one["models"])]
         parts += ["### Patient by patient: Dice of liver / tumour", *_patient_tables(one["models"])]
@@ -72,26 +102,45 @@ def _how(one: Figures, same_plan: bool) -> str:
     return "  \n".join([*(f"`{command}`" for command in one["commands"]), *made_with(one, same_plan)])
 
 
-def _main_table(models: Sequence[Figures], reported: Sequence[Figures]) -> str:
-    """One line for each model of the list, run or not."""
-    header = ["model", "reported (data, unit)", "liver Dice, cross-validated", "tumour Dice, cross-validated"]
-    header += ["unseen volumes, liver Dice", "parameters", "seconds a slice", "trained on"]
+def _main_table(models: Sequence[Figures], reported: Sequence[Figures], whole: bool) -> str:
+    """whole: a line for each model of the list, run or not, with what its paper reports; else those that have run."""
+    header = ["model", *(["reported (data, unit)"] if whole else [])]
+    header += ["liver Dice, cross-validated", "tumour Dice, cross-validated"]
+    header += ["unseen volumes, liver Dice", "parameters (its paper's)", "seconds a slice", "trained on"]
     lines = []
     for spec in reported:
         model = find_model(models, spec["model"])
-        cells = [f"{spec['title']} (`{spec['model']}`)", _reported(spec["reported"])]
+        if model is None and not whole:
+            continue
+        cells = [f"{spec['title']} (`{spec['model']}`){dagger(model) if model else ''}"]
+        cells += [_reported(spec["reported"])] if whole else []
+        parameters = f"({spec['parameters_paper']:,})"
         if model is None:
-            cells += [NOT_RUN, "", "", f"{spec['parameters']:,}", "", ""]
+            cells += [NOT_RUN, "", "", f"{spec['parameters']:,} {parameters}", "", ""]
         else:
-            phantoms = " **rendered phantoms, not patients**" if on_phantoms(model) else ""
-            cells += [spread(model["liver_dice"]) + phantoms, _tumour(model), _unseen_cell(model["unseen"])]
-            cells += [f"{model['parameters']:,}", figure(model["seconds_a_slice"]), trained_on(model)]
+            cells += [" ".join([spread(model["liver_dice"]), *caveats(model)]), _tumour(model)]
+            cells += [_unseen_cell(model["unseen"]), f"{model['parameters']:,} {parameters}"]
+            cells += [figure(model["seconds_a_slice"]), trained_on(model)]
         lines.append(cells)
     return table(header, lines)
 
 
+def _not_run(models: Sequence[Figures], reported: Sequence[Figures], number: int) -> list[str]:
+    """Whom the table leaves out; the first one leaves out nobody."""
+    missing = [spec["model"] for spec in reported if number and find_model(models, spec["model"]) is None]
+    return [f"{NOT_RUN.capitalize()}: {', '.join(f'`{name}`' for name in missing)}."] if missing else []
+
+
 def _reported(reported: Sequence[Figures]) -> str:
-    return "<br>".join(f"{r['metric']} {r['value']} ({r['data']}; {r['unit']})" for r in reported) or "no number"
+    """Each figure with its data and unit and what has to be known about it; a loss is no result, the cards have it."""
+    told = [
+        f"{r['metric']} {r['value']} ({r['data']}; {r['unit']}) {_emphasised(r['note'])}" for r in results_of(reported)
+    ]
+    return "<br>".join(one.strip() for one in told) or "no number"
+
+
+def _emphasised(note: str) -> str:
+    return f"*{note}*" if note else ""
 
 
 def spread(found: Figures) -> str:
@@ -113,15 +162,14 @@ def _unseen_cell(unseen: Sequence[Figures]) -> str:
 
 def _lesion_table(models: Sequence[Figures]) -> str:
     header = ["model", "lesions found", "sensitivity, mean over patients", "false positives a volume"]
-    header += ["volumes whose tumours were all missed", "volumes without tumour where one was seen"]
+    header += ["volumes of whose tumours not one voxel is right"]
     lines = [
         [
-            f"`{m['model']}`",
+            f"`{m['model']}`{dagger(m)}",
             found_of(m),
             spread(m["lesion_sensitivity"]),
             spread(m["false_positives"]),
             str(m["missed"]),
-            str(m["false_alarms"]),
         ]
         for m in models
         if m["tumour_dice"]["n"]
@@ -140,7 +188,7 @@ def _patient_table(models: Sequence[Figures]) -> str:
     lines = []
     for model in models:
         mine = {p["patient"]: p for p in model["patients"]}
-        lines.append([f"`{model['model']}`", *(_patient(mine.get(name)) for name in names)])
+        lines.append([f"`{model['model']}`{dagger(model)}", *(_patient(mine.get(name)) for name in names)])
     return table(["model", *names], lines)
 
 
@@ -157,19 +205,20 @@ def _unseen_section(models: Sequence[Figures]) -> list[str]:
             one["case"],
             one["label"],
             over_networks(one),
-            figure(one.get("everybody")),
-            "n/a" if one["predicted_ml"] is None else f"{one['predicted_ml']:.0f}",
-            ", ".join(one["state"]),
+            "n/a" if one["reference_ml"] == 0 else figure(one.get("everybody")),
+            millilitres(one["predicted_ml"]),
+            millilitres(one["reference_ml"]),
+            unseen_words(one),
         ]
         for model in models
         for one in model["unseen"]
     ]
     if not lines:
         return []
-    header = ["model", "volume", "label", "Dice of the folds' networks (lowest to highest)"]
-    header += ["Dice, trained on all", "predicted mL, mean", "state"]
+    header = ["model", "volume", "label", "Dice of the folds' networks (lowest to highest)", "Dice, trained on all"]
+    header += ["predicted mL (trained on all, else mean)", "reference mL", ""]
     notes = [note for case, note in CASE_NOTES.items() if any(line[1] == case for line in lines)]
-    return ["### Unseen volumes", *notes, table(header, lines)]
+    return ["### Unseen volumes", UNSEEN_ARE_NO_TEST, *notes, table(header, lines)]
 
 
 def _recipe_table(models: Sequence[Figures]) -> str:
@@ -189,23 +238,54 @@ def _recipe_table(models: Sequence[Figures]) -> str:
 
 
 def _studies(studies: Sequence[Figures]) -> list[str]:
-    parts = [
-        "## One thing changed at a time",
-        "Differences are to the first row, patient by patient, with a 95 % interval; where it holds 0 the row shows "
-        "nothing. *Pooled slices*: the training loop's own Dice over all pixels of the held-out slices.",
-    ]
-    for study in studies:
+    ran = [study for study in studies if any(variant["done"] for variant in study["variants"])]
+    parts = ["## One thing changed at a time", STUDIES_ARE_SMALL]
+    if any(variant["done"] and variant["twins"] for study in ran for variant in study["variants"]):
+        parts.append(TWINS)
+    for study in ran:
         series = f" ({study['series']})" if study["series"] else ""
-        parts.append(f"### {study['question']}{series}")
-        done = any(variant["done"] for variant in study["variants"])
-        if study["note"]:
-            parts.append(study["note"])
-        if done:
-            parts += [_how(study, same_plan=False), _study_table(study["variants"])]
-        else:
-            names = "; ".join(f"{v['variant']} (`{v['model']}`)" for v in study["variants"])
-            parts.append(f"{NOT_RUN.capitalize()}: {names}.  \n`{study_command(study)}`")
+        parts += [f"### {study['question']}{series}", *([study["note"]] if study["note"] else [])]
+        parts += [_how(study, same_plan=False), _study_table(study["variants"])]
+    if waiting := [study for study in studies if study not in ran]:
+        names = [
+            f"- {s['question']} {'; '.join(v['variant'] for v in s['variants'])}: `{study_command(s)}`" for s in waiting
+        ]
+        parts += [f"### {NOT_RUN.capitalize()}", "\n".join(names)]
     return parts
+
+
+def _twice(results: Figures) -> list[str]:
+    """What chance does to a figure, and what it was worth that some patients were learned from under other names."""
+    parts = []
+    if twice := results["trained_twice"]:
+        header = ["model", "held out", "pixels", "liver Dice", "tumour Dice", "unseen volumes, liver Dice"]
+        lines = [
+            [
+                f"`{one['model']}`",
+                one["fold"],
+                str(one["asked_size"]),
+                *(_first_and_second(one[name]) for name in ("liver_dice", "tumour_dice")),
+                "<br>".join(f"{case} {_first_and_second(pair)}" for case, pair in one["unseen"].items()),
+            ]
+            for one in twice
+        ]
+        parts += ["## The same thing twice", TRAINED_TWICE, table(header, lines)]
+    if again := results["without_twins"]:
+        header = ["model", "folds", "C, E, F: liver Dice before", "now", "A, B, D: before", "now"]
+        lines = [
+            [
+                f"`{one['model']}`",
+                " ".join(one["folds"]),
+                *(figure(one[whom][when]) for whom in ("twins", "others") for when in ("before", "now")),
+            ]
+            for one in again
+        ]
+        parts += ["## Patients who were learned from under other names", WITHOUT_TWINS, table(header, lines)]
+    return parts
+
+
+def _first_and_second(pair: Sequence[float | None]) -> str:
+    return " and ".join(figure(value) for value in pair)
 
 
 def _study_table(variants: Sequence[Figures]) -> str:
@@ -213,7 +293,7 @@ def _study_table(variants: Sequence[Figures]) -> str:
     header += ["difference, liver", "difference, tumour", "pooled slices, liver / tumour", "unseen volumes, liver Dice"]
     lines = []
     for one in variants:
-        cells = [one["variant"], f"`{one['model']}`"]
+        cells = [one["variant"], f"`{one['model']}`{dagger(one) if one['done'] else ''}"]
         if not one["done"]:
             lines.append([*cells, NOT_RUN, *[""] * 7])
             continue

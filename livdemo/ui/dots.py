@@ -14,7 +14,7 @@ LABELS = ("liver", "tumour")
 LEGEND = (
     "<ul class='dots-legend' aria-hidden='true'><li><i class='mean'></i>mean over patients</li>"
     "<li><i class='band'></i>95 % interval</li><li><i class='spot'></i>one patient</li>"
-    "<li><i class='spot miss'></i>a patient with a volume whose tumours were all missed</li></ul>"
+    "<li><i class='spot miss'></i>a patient with a volume of whose tumours not one voxel is right</li></ul>"
 )
 
 
@@ -107,7 +107,9 @@ def _spot(patient: Figures, label: str, scale: Scale) -> str:
 
 
 def _said(patient: Figures, label: str) -> str:
-    miss = f" (missed in {patient['missed']} of {patient['volumes']} volumes)" if _missed(patient, label) else ""
+    miss = (
+        f" (no voxel right in {patient['missed']} of {patient['volumes']} volumes)" if _missed(patient, label) else ""
+    )
     return f"{patient['patient']} {figure(patient[f'{label}_dice'])}{miss}"
 
 

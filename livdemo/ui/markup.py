@@ -25,3 +25,13 @@ def definitions(pairs: Iterable[tuple[str, str]], title: str = "What each figure
 def card_link(model: str, title: str) -> str:
     """A link to a model's card in the place Models (places.js opens it)."""
     return f"<a href='#model-{escape(model)}' data-card='{escape(model)}'>{escape(title)}</a>"
+
+
+def fold(title: str, body: str, is_open: bool = False, kind: str = "part", note: str = "") -> str:
+    """A part that unfolds; body is HTML. kind: protocol | part | study, for the look. note: small, beside the title."""
+    kept = " lang='en'" if kind == "study" else ""  # a question of ours about a paper, in the words of the log
+    mark = f"<span class='state'>{escape(note)}</span>" if note else ""
+    return (
+        f"<details class='{kind}'{' open' if is_open else ''}><summary><span{kept}>{escape(title)}</span>{mark}"
+        f"</summary><div>{body}</div></details>"
+    )

@@ -13,6 +13,9 @@ import gradio as gr
 from livdemo.results import (
     CASE_NOTES,
     NOT_RUN,
+    STUDIES_ARE_SMALL,
+    TWINS,
+    UNSEEN_ARE_NO_TEST,
     Figures,
     made_with,
     on_phantoms,
@@ -25,7 +28,7 @@ from livdemo.results import (
 )
 from livdemo.ui.dots import Line, dot_chart
 from livdemo.ui.events import file_stamp, filled_place, unless_shown
-from livdemo.ui.markup import card_link, definitions, escape, inline
+from livdemo.ui.markup import card_link, definitions, escape, fold, inline
 from livdemo.ui.results_tables import (
     lesion_table,
     main_table,
@@ -34,6 +37,7 @@ from livdemo.ui.results_tables import (
     study_table,
     unseen_table,
 )
+from livdemo.ui.results_trust import trust
 
 WAITING = "<p class='empty'>The figures of all models will stand here.</p>"
 
@@ -49,7 +53,12 @@ READING = (
      "patient is scored by a network that has not seen it."),
     ("95 % interval", "Where the mean lies in 95 of 100 redraws of these patients (bootstrap). At six patients such "
      "intervals are narrower than they claim; below three there is none."),
-    ("Misses", "A tumour that was missed altogether counts with Dice 0, stays in the mean and is counted."),
+    ("Misses", "A volume of whose tumours not one voxel is right counts with Dice 0, stays in the mean, is counted."),
+    ("Lesions", "A lesion is a connected piece of drawn tumour in one volume. The 62 of these patients are no 62 "
+     "tumours: 31 of them are in five scans of patient F, 23 in two of patient A."),
+    ("Courses", "The first trains all networks alike; the second and third go on where the one before ended and also "
+     "learn from painted tumours. What ships took two or three of them."),
+    ("†", "Trained on a few slices of held-out patients, who stood there under other names; a note says more."),
     ("Order", "Models stand in the order of the list, not by score. A paired test says below whether any two differ."),
 )  # fmt: skip
 
@@ -72,22 +81,15 @@ def results_html(results: Figures) -> str:
     if not protocols:
         parts += ["<p class='empty'>No run has finished yet.</p>", main_table([], results["reported"])]
     for number, protocol in enumerate(protocols):
-        body = _protocol(protocol, results["reported"], titles)
-        parts.append(_fold(protocol_title(protocol), body, is_open=number == 0, kind="protocol"))
-    return f"<article class='results'>{''.join(parts)}{_studies(results['studies'])}</article>"
+        body = _protocol(protocol, results["reported"], titles, whole=number == 0)
+        parts.append(fold(protocol_title(protocol), body, is_open=number == 0, kind="protocol"))
+    parts += [_studies(results["studies"]), trust(results, titles)]
+    return f"<article class='results'>{''.join(parts)}</article>"
 
 
-def _fold(title: str, body: str, is_open: bool = False, kind: str = "part", note: str = "") -> str:
-    kept = " lang='en'" if kind == "study" else ""  # a question of ours about a paper, in the words of the log
-    mark = f"<span class='state'>{escape(note)}</span>" if note else ""
-    return (
-        f"<details class='{kind}'{' open' if is_open else ''}><summary><span{kept}>{escape(title)}</span>{mark}"
-        f"</summary><div>{body}</div></details>"
-    )
-
-
-def _protocol(protocol: Figures, reported: list[Figures], titles: dict[str, str]) -> str:
-    """One protocol: who may be called better, the picture, the table, and what lies behind them."""
+def _protocol(protocol: Figures, reported: list[Figures], titles: dict[str, str], whole: bool) -> str:
+    """One protocol: who may be called better, the picture, the table, and what lies behind them. whole: with models
+    that have not run, and what the papers report."""
     models = protocol["models"]
     lines = []
     for model in models:
@@ -99,15 +101,20 @@ def _protocol(protocol: Figures, reported: list[Figures], titles: dict[str, str]
     parts = [
         _rankings(protocol),
         dot_chart(lines, f"Dice of every model, {protocol['series']}"),
-        main_table(models, reported),
+        main_table(models, reported, whole),
+        _twins_note(models),
         how_made(protocol, same_plan=same_for_all(protocol)),
-        _fold("Tumours, lesion by lesion", lesion_table(models, titles)),
-        _fold("Patient by patient", patient_tables(models, titles)),
-        _fold("Unseen volumes", notes + unseen_table(models, titles)),
+        fold("Tumours, lesion by lesion", lesion_table(models, titles)),
+        fold("Patient by patient", patient_tables(models, titles)),
+        fold("Unseen volumes", f"<p class='note'>{UNSEEN_ARE_NO_TEST}</p>{notes}{unseen_table(models, titles)}"),
     ]
     if not same_for_all(protocol):
-        parts.append(_fold("What each was given", recipe_table(models, titles)))
+        parts.append(fold("What each was given", recipe_table(models, titles)))
     return "".join(parts)
+
+
+def _twins_note(models: list[Figures]) -> str:
+    return f"<p class='note'>{inline(TWINS)}</p>" if any(model["twins"] for model in models) else ""
 
 
 def _rankings(protocol: Figures) -> str:
@@ -126,17 +133,17 @@ def _studies(studies: list[Figures]) -> str:
     several = len({study["series"] for study in studies}) > 1
     same = "" if several or not studies else studies[0]["series"]
     whose = f" <span>All of them: {escape(same)}.</span>" if same else ""
+    ran = [variant for study in studies for variant in study["variants"] if variant["done"]]
     parts = [
-        "<h3>What if one thing is changed?</h3><p>Each question changes one thing and leaves the rest as it is. "
-        "Differences are to the first row, patient by patient, with a 95 % interval; where it holds 0 the row shows "
-        f"nothing.{whose}</p>"
+        "<h3>What if one thing is changed?</h3><p>Each question changes one thing and leaves the rest as it is."
+        f"{whose}</p><p class='note'>{STUDIES_ARE_SMALL}</p>{_twins_note(ran)}"
     ]
     for study in studies:
         done = sum(variant["done"] for variant in study["variants"])
         count = len(study["variants"])
         state = NOT_RUN if not done else "done" if done == count else f"{done} of {count} run"
         series = f" ({study['series']})" if several else ""
-        parts.append(_fold(f"{study['question']}{series}", _study(study, bool(done)), kind="study", note=state))
+        parts.append(fold(f"{study['question']}{series}", _study(study, bool(done)), kind="study", note=state))
     return "".join(parts)
 
 

@@ -7,23 +7,28 @@ from livdemo.metrics import DEFINITIONS
 from livdemo.results import (
     NOT_RUN,
     Figures,
+    caveats,
+    dagger,
     figure,
     find_model,
     found_of,
+    millilitres,
     missed_in,
     on_phantoms,
     over_networks,
     plan_in_words,
     pooled,
+    results_of,
     trained_on,
     unseen_livers,
+    unseen_words,
 )
 from livdemo.ui.markup import card_link, definitions, escape, inline
 
 CROSS = (
-    "Of patients whom the network has not seen: each volume scored as a whole, the largest piece kept, the volumes of "
-    "a patient averaged, then the mean over patients. Below it the 95 % bootstrap interval over patients and their "
-    "number n; at six patients such intervals are narrower than they claim."
+    "Of patients who were held out from the network that is scored on them: each volume scored as a whole, the largest "
+    "piece kept, the volumes of a patient averaged, then the mean over patients. Below it the 95 % bootstrap interval "
+    "over patients and their number n; at six patients such intervals are narrower than they claim."
 )
 
 
@@ -49,8 +54,8 @@ LIVER = Column(
 )
 TUMOUR = Column(
     "Tumour Dice ↑",
-    f"{DEFINITIONS['dice'].sentence} {CROSS} A tumour that was missed altogether counts with Dice 0 and stays in the "
-    "mean. Higher is better.",
+    f"{DEFINITIONS['dice'].sentence} {CROSS} A volume of whose tumours not one voxel is right counts with Dice 0 and "
+    "stays in the mean. Higher is better.",
 )
 REPORTED = Column(
     "Reported by the paper",
@@ -64,8 +69,11 @@ UNSEEN = Column(
     "patients, or the mean over the folds' networks.",
     wide=True,
 )
-SIZE = Column("Parameters", "Numbers that training sets, in the preset that ran.")
-SPEED = Column("Seconds a slice ↓", "Time to label one slice on the machine named below, over all scored slices.")
+SIZE = Column("Parameters", "Numbers that training sets, in the preset that ran; small, those of its paper's network.")
+SPEED = Column(
+    "Seconds a slice ↓",
+    "Time to label one slice on one thread of the machine named below, beside other work: good to a factor of two.",
+)
 TRAINED = Column("Trained on", "Slices of the training side of a fold, and their data sets.", wide=True)
 FOUND = Column(
     "Lesions found ↑",
@@ -73,11 +81,10 @@ FOUND = Column(
 )
 SENSITIVITY = Column("Sensitivity ↑", f"Share of a patient's lesions that were found. {CROSS}")
 ALARMS = Column("False positives a volume ↓", f"Predicted lesions that match none of the reference, a volume. {CROSS}")
-MISSED = Column("All missed ↓", "Volumes with tumours of which the network found nothing.")
-INVENTED = Column("Seen where none is ↓", "Volumes without a tumour in which the network saw one.")
+MISSED = Column("Nothing right ↓", "Volumes with tumours in which not one tumour voxel of the network was right.")
 CHANGE = (
     "Difference to the first row, patient by patient, with its 95 % interval. Where that holds 0 it shows nothing; p "
-    "is of a paired Wilcoxon test."
+    "is of a paired Wilcoxon test, not corrected for the number of rows."
 )
 
 
@@ -137,7 +144,7 @@ def _tumour(model: Figures) -> str:
 
 
 def _liver(model: Figures) -> str:
-    return spread(model["liver_dice"], inline("**rendered phantoms, not patients**") if on_phantoms(model) else "")
+    return spread(model["liver_dice"], inline(" ".join(caveats(model))))
 
 
 def _unseen(model: Figures) -> str:
@@ -151,31 +158,42 @@ def reported_cell(reported: Sequence[Figures]) -> str:
         return "no number"
     lines = [
         f"<span lang='en'>{escape(one['metric'])} <b>{escape(one['value'])}</b> "
-        f"<small>{escape(one['unit'])}; {escape(one['data'])}</small></span>"
+        f"<small>{escape(one['unit'])}; {escape(one['data'])}</small>"
+        f"{_small(one['note'])}</span>"
         for one in reported
     ]
     more = f"<details><summary>{len(lines) - 1} more</summary>{'<br>'.join(lines[1:])}</details>"
     return lines[0] + (more if len(lines) > 1 else "")
 
 
-def main_table(models: Sequence[Figures], reported: Sequence[Figures]) -> str:
-    """A line for every model of the list, run or not, in the order of the list."""
+def _small(words: str) -> str:
+    return f"<small>{escape(words)}</small>" if words else ""
+
+
+def main_table(models: Sequence[Figures], reported: Sequence[Figures], whole: bool = True) -> str:
+    """Models in the order of the list. whole: run or not, with what their papers report; else those that have run."""
     rows = []
     for spec in reported:
         model = find_model(models, spec["model"])
-        cells = [reported_cell(spec["reported"])]
+        if model is None and not whole:
+            continue
+        cells = [reported_cell(results_of(spec["reported"]))] if whole else []
         if model is None:
             cells.append(f"<span class='note'>{NOT_RUN}; {spec['parameters']:,} parameters</span>")
         else:
-            cells += [_liver(model), _tumour(model), _unseen(model), f"{model['parameters']:,}"]
+            cells += [_liver(model), _tumour(model), _unseen(model)]
+            cells += [f"{model['parameters']:,}<small>{spec['parameters_paper']:,}</small>"]
             cells += [figure(model["seconds_a_slice"]), inline(trained_on(model))]
-        rows.append(Row(card_link(spec["model"], spec["title"]), cells))
-    return table([REPORTED, LIVER, TUMOUR, UNSEEN, SIZE, SPEED, TRAINED], rows)
+        rows.append(Row(card_link(spec["model"], spec["title"]) + (dagger(model) if model else ""), cells))
+    columns = [*([REPORTED] if whole else []), LIVER, TUMOUR, UNSEEN, SIZE, SPEED, TRAINED]
+    left_out = [spec["title"] for spec in reported if not whole and find_model(models, spec["model"]) is None]
+    note = f"<p class='note'>{NOT_RUN.capitalize()}: {escape(', '.join(left_out))}.</p>" if left_out else ""
+    return table(columns, rows) + note
 
 
 def _head(model: Figures, titles: dict[str, str]) -> str:
     name = str(model["model"])
-    return card_link(name, titles.get(name, name))
+    return card_link(name, titles.get(name, name)) + dagger(model)
 
 
 def lesion_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
@@ -184,11 +202,11 @@ def lesion_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
     for one in models:
         if one["tumour_dice"]["n"]:
             cells = [found_of(one), spread(one["lesion_sensitivity"]), spread(one["false_positives"])]
-            cells += [str(one["missed"]), str(one["false_alarms"])]
+            cells += [str(one["missed"])]
             rows.append(Row(_head(one, titles), cells))
     if not rows:
         return "<p class='note'>No model that knows tumours has been scored.</p>"
-    return table([FOUND, SENSITIVITY, ALARMS, MISSED, INVENTED], rows)
+    return table([FOUND, SENSITIVITY, ALARMS, MISSED], rows)
 
 
 def patient_tables(models: Sequence[Figures], titles: dict[str, str]) -> str:
@@ -211,7 +229,8 @@ def _patient_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
 def _patient(patient: Figures | None) -> str:
     if patient is None:
         return "<span class='note'>not scored</span>"
-    miss = f"<small>missed in {patient['missed']} of {patient['volumes']}</small>" if patient.get("missed") else ""
+    wrong = f"<small>no voxel right in {patient['missed']} of {patient['volumes']} volumes</small>"
+    miss = wrong if patient.get("missed") else ""
     return f"{figure(patient['liver_dice'])} / {figure(patient.get('tumour_dice'))}{miss}"
 
 
@@ -222,15 +241,17 @@ def unseen_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
         Column("Label", "Liver with its tumours, or tumour."),
         Column("Dice, folds' networks ↑", "Mean over the networks of the folds, with the lowest and the highest."),
         Column("Dice, trained on all ↑", "Of the one network that was trained on all patients."),
-        Column("Predicted mL", "Volume that the networks call so, mean over them."),
-        Column("State", "both empty: right to see nothing. reference empty: a false alarm. prediction empty: a miss."),
+        Column("Predicted mL", "Volume that the network trained on all calls so; without one, mean over the others."),
+        Column("Reference mL", "Volume that the reference calls so."),
+        Column("Where there is none", "A label that the reference has nothing of: whatever is found is a false alarm."),
     ]
     rows = []
     for model in models:
         for one in model["unseen"]:
-            cells = [escape(one["case"]), one["label"], over_networks(one), figure(one.get("everybody"))]
-            cells.append("n/a" if one["predicted_ml"] is None else f"{one['predicted_ml']:.0f}")
-            rows.append(Row(_head(model, titles), [*cells, escape(" · ".join(one["state"]))]))
+            everybody = "n/a" if one["reference_ml"] == 0 else figure(one.get("everybody"))
+            cells = [escape(one["case"]), one["label"], over_networks(one), everybody]
+            cells += [millilitres(one["predicted_ml"]), millilitres(one["reference_ml"]), unseen_words(one)]
+            rows.append(Row(_head(model, titles), cells))
     return table(columns, rows) if rows else "<p class='note'>No unseen volume has been scored.</p>"
 
 
@@ -262,14 +283,17 @@ def study_table(variants: Sequence[Figures]) -> str:
         FOUND,
         ALARMS,
         Column(
-            "Pooled slices", "The training loop's own Dice, liver / tumour, over all pixels of the held-out slices."
+            "Pooled slices",
+            "The training loop's own Dice, liver / tumour, over all pixels of a fold's held-out slices, liver-only "
+            "patients among them, averaged over the folds; how the network is asked afterwards does not change it.",
         ),
         UNSEEN,
     ]
     rows = []
     for one in variants:
         link = card_link(one["model"], one["model"])
-        head = f"<span lang='en'>{escape(one['variant'])}</span><small translate='no'>{link}</small>"
+        mark = dagger(one) if one["done"] else ""
+        head = f"<span lang='en'>{escape(one['variant'])}</span>{mark}<small translate='no'>{link}</small>"
         if not one["done"]:
             rows.append(Row(head, [f"<span class='note'>{NOT_RUN}</span>"]))
             continue

@@ -21,6 +21,7 @@ def row_of(model: str, fold: str, patients: list[Row], **changes: Any) -> Row:
         "variant": "", "model": model, "fold": fold, "key": f"{model} {fold}", "preset": "classroom",
         "plan": HOUSE.described(), "size": 128, "preprocessing": "window 250/50 HU", "inference": "plain",
         "largest_component": True, "seed": 0, "sources": ["ct_liver_only", "ct_liver_tumour"], "split": "patient",
+        "left_out": ["LiTS 0-10"],
         "slices": {"train": 2000, "validation": 300}, "drawn_patients": {"train": list("ABCD")},
         "parameters": 1000, "budget": {"epochs": 10, "slices": 10240},
         "seconds": 600.0, "device": "cpu, 2 threads", "torch": "2.13.0", "commit": "0123456789abcdef",

@@ -201,4 +201,57 @@ def test_intervals_of_few_patients() -> None:
 def test_every_row_of_the_committed_log_is_whole() -> None:
     for path in (REPOSITORY / "results").glob("*.jsonl"):
         for row in read_rows(path):
-            assert row.keys() >= row_of("unet64", "A", []).keys()
+            assert row.keys() >= row_of("unet64", "A", []).keys() - {"left_out"}, (
+                "rows from before twins were known lack it"
+            )
+
+
+def test_runs_that_were_made_twice_by_hand() -> None:
+    seen = [
+        {"case": "chaos", "label": "liver", "state": "ok", "dice": 0.9, "volume_ml": 1.0, "seconds": 1.0, "slices": 1}
+    ]
+    first = row_of("unet64", "A,E", [patient("A", 0.9, 0.2), patient("E", 0.8, None)], unseen=seen)
+    again = first | {"seconds": 300.0, "patients": [patient("A", 0.8, 0.4), patient("E", 0.8, None)], "unseen": None}
+    asked_otherwise = first | {"seconds": 200.0, "asked_size": 160}
+    (twice,) = tables([first, again, asked_otherwise])["trained_twice"]
+    assert (twice["model"], twice["fold"], twice["asked_size"]) == ("unet64", "A,E", 128)
+    assert (twice["liver_dice"], twice["tumour_dice"]) == ([0.85, 0.8], [0.2, 0.4])
+    assert twice["unseen"] == {"chaos": [0.9, None]}
+    text = page(tables([first, again]))
+    assert "| `unet64` | A,E | 128 | 0.850 and 0.800 | 0.200 and 0.400 | chaos 0.900 and n/a |" in text
+    assert tables([first, first])["trained_twice"] == [], "the same run, asked again"
+
+
+def test_rows_from_before_it_was_known_who_is_who_are_marked_and_compared() -> None:
+    def fold(names: str, liver: float, **changes: object) -> Row:
+        return row_of("unet64", names, [patient(name, liver, 0.1) for name in names.split(",")], **changes)
+
+    before = [{k: v for k, v in fold(names, 0.9).items() if k != "left_out"} for names in ("A,E", "B,F", "C,D")]
+    (marked,) = tables(before)["protocols"][0]["models"]
+    assert marked["twins"]
+    assert "(`unet64`) † |" in page(tables(before))
+
+    after = tables([*before, fold("A,E", 0.8, key="another")])
+    (mixed,) = after["protocols"][0]["models"]
+    assert mixed["twins"], "two of the three folds are still from before"
+    (line,) = after["without_twins"]
+    assert line["folds"] == ["A,E"]
+    assert line["twins"] == {"patients": ["E"], "before": 0.9, "now": 0.8}
+    assert line["others"] == {"patients": ["A"], "before": 0.9, "now": 0.8}
+    assert "| `unet64` | A,E | 0.900 | 0.800 | 0.900 | 0.800 |" in page(after)
+
+    clean = tables([*before, *(fold(names, 0.8, key=f"other {names}") for names in ("A,E", "B,F", "C,D"))])
+    assert not clean["protocols"][0]["models"][0]["twins"]
+    assert "(`unet64`) |" in page(clean)
+
+
+def test_a_label_that_the_reference_has_nothing_of_has_no_dice() -> None:
+    def seen(case: str, millilitres: float) -> Row:
+        about = {"case": case, "label": "tumour", "state": "reference empty", "dice": 0.0, "seconds": 1.0, "slices": 1}
+        return about | {"volume_ml": millilitres, "reference_volume_ml": 0.0}
+
+    row = row_of("unet64", "all", [], unseen=[seen("chaos", 4.0), seen("lowres", 9.0), seen("other", 0.0)])
+    text = page(tables([row]))
+    assert "| `unet64` | chaos | tumour | n/a | n/a | 4.0 | 0 | false alarm: there is none |" in text
+    assert "| `unet64` | other | tumour | n/a | n/a | 0 | 0 | rightly nothing |" in text
+    assert "lowres | tumour" not in text, "its reference says nothing about tumours"

@@ -11,7 +11,7 @@ from livdemo.errors import InputError
 from tests.train.slice_folder import write_slices
 from train.cache import Slices, cached_slices
 from train.sources import find_scans
-from train.sources.lits_patients import DRAWN_AGAIN, IRCADB_AGAIN, NEVER_LEARNED, SHOWN
+from train.sources.lits_patients import DRAWN_AGAIN, IRCADB_AGAIN, SHOWN
 from train.split import (
     Split,
     check_split,
