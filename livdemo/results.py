@@ -257,7 +257,7 @@ def missed_in(model: Figures) -> str:
 
 def dagger(model: Figures) -> str:
     """The mark of TWINS, where it belongs."""
-    return " †" if model["twins"] else ""
+    return "\u00a0†" if model["twins"] else ""
 
 
 def caveats(model: Figures) -> list[str]:

@@ -10,6 +10,7 @@ import gradio as gr
 import pytest
 
 from livdemo.models import list_models
+from livdemo.results import read_results
 from livdemo.ui.dots import Scale, scale_of
 from livdemo.ui.markup import inline
 from livdemo.ui.results import results_html, show_results
@@ -54,6 +55,12 @@ class Balanced(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+def test_the_committed_figures_can_be_shown() -> None:
+    parser = Balanced()
+    parser.feed(results_html(read_results()))
+    assert parser.open == []
 
 
 def test_the_markup_closes_what_it_opens(page: str) -> None:

@@ -158,16 +158,15 @@ def reported_cell(reported: Sequence[Figures]) -> str:
         return "no number"
     lines = [
         f"<span lang='en'>{escape(one['metric'])} <b>{escape(one['value'])}</b> "
-        f"<small>{escape(one['unit'])}; {escape(one['data'])}</small>"
-        f"{_small(one['note'])}</span>"
+        f"<small>{escape(one['unit'])}; {escape(one['data'])}{_sentence(one['note'])}</small></span>"
         for one in reported
     ]
     more = f"<details><summary>{len(lines) - 1} more</summary>{'<br>'.join(lines[1:])}</details>"
     return lines[0] + (more if len(lines) > 1 else "")
 
 
-def _small(words: str) -> str:
-    return f"<small>{escape(words)}</small>" if words else ""
+def _sentence(note: str) -> str:
+    return f". {escape(note)}" if note else ""
 
 
 def main_table(models: Sequence[Figures], reported: Sequence[Figures], whole: bool = True) -> str:
@@ -229,8 +228,9 @@ def _patient_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
 def _patient(patient: Figures | None) -> str:
     if patient is None:
         return "<span class='note'>not scored</span>"
-    wrong = f"<small>no voxel right in {patient['missed']} of {patient['volumes']} volumes</small>"
-    miss = wrong if patient.get("missed") else ""
+    miss = ""
+    if patient.get("missed"):
+        miss = f"<small>no voxel right in {patient['missed']} of {patient['volumes']} volumes</small>"
     return f"{figure(patient['liver_dice'])} / {figure(patient.get('tumour_dice'))}{miss}"
 
 

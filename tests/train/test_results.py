@@ -229,7 +229,7 @@ def test_rows_from_before_it_was_known_who_is_who_are_marked_and_compared() -> N
     before = [{k: v for k, v in fold(names, 0.9).items() if k != "left_out"} for names in ("A,E", "B,F", "C,D")]
     (marked,) = tables(before)["protocols"][0]["models"]
     assert marked["twins"]
-    assert "(`unet64`) † |" in page(tables(before))
+    assert "(`unet64`)\u00a0† |" in page(tables(before))
 
     after = tables([*before, fold("A,E", 0.8, key="another")])
     (mixed,) = after["protocols"][0]["models"]
