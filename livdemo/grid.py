@@ -15,8 +15,10 @@ import numpy.typing as npt
 Affine = npt.NDArray[np.float64]  # (4, 4)
 Triple = tuple[int, int, int]
 
-# Two grids are one grid when each of their eight corner voxels lies within this distance of its partner.
-SAME_GRID_MM = 0.01
+# Two grids are one grid when each of their eight corner voxels lies within this part of a voxel of its partner:
+# headers round to a few decimals, and a mask of the same shape a tenth of a voxel away is still the scan's own.
+SAME_GRID_VOXELS = 0.25
+SAME_AFFINE_MM = 0.01  # two ways of writing one affine say the same up to this
 
 # Below this the picture differs from the body's axes by less than anyone sees.
 OBLIQUE_DEGREES = 5.0
@@ -172,7 +174,7 @@ def reorder_onto(array: npt.NDArray, source: SourceGrid, target: SourceGrid) -> 
     """array on source -> the same voxels in target's axis order, a view; None where the two grids differ.
 
     array: (i, j, k) of source. The grids are the same when they have the same voxels in any axis order and
-    direction, corner for corner within SAME_GRID_MM.
+    direction, corner for corner within SAME_GRID_VOXELS of the target's shortest step.
     """
     linear = voxel_map(source, target)[:3, :3]
     axes = np.argmax(np.abs(linear), axis=0)  # the source axis behind each target axis
@@ -181,7 +183,7 @@ def reorder_onto(array: npt.NDArray, source: SourceGrid, target: SourceGrid) -> 
     flips = linear[axes, range(3)] < 0
     steps = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
     corners = source.corners_mm().transpose(*axes, 3)[steps]
-    if np.linalg.norm(corners - target.corners_mm(), axis=-1).max() > SAME_GRID_MM:
+    if np.linalg.norm(corners - target.corners_mm(), axis=-1).max() > SAME_GRID_VOXELS * min(target.spacing_mm):
         return None
     return array.transpose(axes)[steps]
 

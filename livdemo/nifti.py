@@ -178,6 +178,7 @@ def _grid(header: nib.Nifti1Header, shape: Triple, stated_mm: npt.NDArray) -> tu
     all_stated = in_plane_stated and bool(stated_mm[2] > 0 or shape[2] == 1)
     for code, affine in _stated_affines(header, all_stated):
         if is_usable(affine):
+            affine[:3] *= _mm_of_unit(header)
             return SourceGrid(shape, affine, code), True, ()
     grid = SourceGrid(shape, header.get_base_affine(), space_code=0)
     warning = (
@@ -186,6 +187,15 @@ def _grid(header: nib.Nifti1Header, shape: Triple, stated_mm: npt.NDArray) -> tu
         else f"The file states neither orientation nor voxel spacing: {ASSUMED}, and distances are in voxels."
     )
     return grid, all_stated, (warning,)
+
+
+def _mm_of_unit(header: nib.Nifti1Header) -> float:
+    """How many millimetres the header's unit of length is; one that states none means millimetres."""
+    try:
+        unit = header.get_xyzt_units()[0]
+    except KeyError:  # a code that NIfTI does not know
+        unit = "unknown"
+    return {"meter": 1000.0, "micron": 0.001}.get(unit, 1.0)
 
 
 def _stated_affines(header: nib.Nifti1Header, spacing_stated: bool) -> Iterator[tuple[int, Affine]]:

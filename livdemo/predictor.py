@@ -28,6 +28,7 @@ from livdemo.volume import Volume
 
 SLICES_AT_ONCE = {"cpu": 1, "cuda": 16}  # larger batches are no faster on a CPU and need more memory
 CASCADE_MARGIN = 16  # voxels left around the first stage's liver (S3 states none)
+GAS_HU = -300  # what is as dark is air, lung or gas in the gut; some networks call a slice of nothing but air liver
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +158,7 @@ class Predictor:
         depth, height, width = volume.shape
         fed = self.preprocessing_for(volume)
         for done, (index, maps) in enumerate(self._feed(fed, self._stack(volume, phases)), start=1):
-            probabilities = fed.restore(maps, (height, width))
+            probabilities = without_air(fed.restore(maps, (height, width)), volume, index)
             yield FinishedSlice(index, decide(probabilities), probabilities, done, depth, fed)
 
     def one_slice(self, volume: Volume, index: int, phases: Mapping[str, Volume] | None = None) -> FinishedSlice:
@@ -174,7 +175,7 @@ class Predictor:
         stack, fed = self._stack(volume, phases), self.preprocessing_for(volume)
         for found, maps in self._feed(fed, [hu[slab] for hu in stack], stack):
             if found == index - slab.start:
-                probabilities = fed.restore(maps, (height, width))
+                probabilities = without_air(fed.restore(maps, (height, width)), volume, index)
                 return FinishedSlice(index, decide(probabilities), probabilities, 1, 1, fed)
         raise IndexError(f"there is no slice {index} among {depth}")
 
@@ -278,6 +279,7 @@ class Predictor:
                 _, maps = next(maps_of)
                 shape = (box[1].stop - box[1].start, box[2].stop - box[2].start)
                 probabilities[:, box[1], box[2]] = fed.restore(maps, shape)
+                probabilities = without_air(probabilities, volume, index)
             label_map = liver[index].astype(np.uint8)
             label_map[liver[index] & (probabilities[-1] > 0.5)] = 2
             yield FinishedSlice(index, label_map, probabilities, depth + index + 1, 2 * depth, fed, liver[index])
@@ -355,6 +357,15 @@ def _box_around(mask: np.ndarray, margin: int) -> tuple[slice, slice, slice] | N
     return z, y, x
 
 
+def without_air(probabilities: np.ndarray, volume: Volume, index: int) -> np.ndarray:
+    """Probabilities (labels, Y, X) of a slice, background for certain where a CT is darker than GAS_HU."""
+    if volume.modality != "CT":
+        return probabilities
+    certain = np.zeros(len(probabilities), np.float32)
+    certain[0] = 1
+    return np.where(volume.hu[index] < GAS_HU, certain[:, None, None], probabilities)
+
+
 def decide(probabilities: np.ndarray) -> np.ndarray:
     """Probabilities (labels, Y, X) -> label map uint8 (Y, X).
 
@@ -393,7 +404,8 @@ def decision_rule(checkpoint: Checkpoint, inference: Inference = PLAIN, spacing_
         rule = "tumour where its probability is more than 0.5"
     kept = "largest connected piece kept" if checkpoint.largest_component else ""
     cut, dropped = neck_words(neck_of(checkpoint, spacing_known)), speck_words(speck_of(checkpoint, spacing_known))
-    parts = (rule, inference.describe(), kept, cut, dropped)
+    air = f"neither where a CT is below {GAS_HU:g} HU".replace("-", "−")
+    parts = (rule, air, inference.describe(), kept, cut, dropped)
     return "; ".join(part for part in parts if part)
 
 

@@ -13,8 +13,9 @@ from livdemo.errors import InputError
 
 Array = npt.NDArray[np.float64]
 
-# Scanners print positions to a tenth of a millimetre or finer: a slice this near its regular place is there.
-POSITION_TOLERANCE_MM = 0.06
+# Scanners print positions to a tenth of a millimetre or finer. So a slice may be off by 0.05 mm, and its regular place,
+# which the first and the last slice give, by as much: one that is no further away than both together is there.
+POSITION_TOLERANCE_MM = 0.11
 POSITION_TOLERANCE = 0.01  # or this fraction of the slice spacing, whichever is more
 
 DOUBLE_MM = 0.01  # slices nearer than this are at one place

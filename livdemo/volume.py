@@ -23,7 +23,7 @@ from livdemo.archive import unpacked
 from livdemo.dicom import dicom_files, is_dicom, open_series
 from livdemo.errors import InputError
 from livdemo.grid import (
-    SAME_GRID_MM,
+    SAME_AFFINE_MM,
     SourceGrid,
     axial_grid,
     display_distance_mm,
@@ -33,7 +33,8 @@ from livdemo.grid import (
 )
 from livdemo.itk_image import open_itk_volume, open_slice
 from livdemo.nifti import open_nifti
-from livdemo.voxels import ImageFile, read_hu, read_labels
+from livdemo.padding import AIR_HU, without_padding
+from livdemo.voxels import ImageFile, check_spacing, read_hu, read_labels
 
 __all__ = [
     "VOLUMES",
@@ -52,9 +53,6 @@ DESCRIP_BYTES = 79  # of the header's 80: some readers want a closing zero
 ITK_VOLUMES = (".nrrd", ".nhdr", ".mha", ".mhd")
 PICTURES = (".png", ".jpg", ".jpeg")
 VOLUMES = (*NIFTI, *ITK_VOLUMES)
-
-# Air is -1000 HU and lung about -850: every CT of a body has some, an MR or a windowed CT nothing near.
-AIR_HU = -500
 
 
 class GeometryMismatch(InputError):
@@ -131,9 +129,13 @@ def read_volume(path: str | Path) -> Volume:
     else "unknown" with a warning. InputError names the file and the mend.
     """
     with _opened(Path(path)) as image:
+        check_spacing(image)
         hu, clipped = read_hu(image)
     modality, doubt = (image.modality, ()) if image.modality else _judged_by_air(hu)
-    warnings = (*image.warnings, *geometry_warnings(image.grid), *clipped, *doubt)
+    padded: tuple[str, ...] = ()
+    if modality == "CT":
+        hu, padded = without_padding(hu)
+    warnings = (*image.warnings, *geometry_warnings(image.grid), *clipped, *padded, *doubt)
     return Volume(hu, image.grid.spacing_mm, modality, image.grid, image.spacing_known, warnings)
 
 
@@ -141,7 +143,7 @@ def read_label_map(path: str | Path, volume: Volume, resample: bool = False) -> 
     """Read a mask in any format of read_volume -> labels 0, 1, 2 as uint8 (Z, Y, X) on volume's grid.
 
     A mask of 0 and 1 is the liver. The mask may have other axis orders and directions than the scan; its
-    eight corners must lie on the scan's within SAME_GRID_MM. Otherwise GeometryMismatch names both grids, and
+    eight corners must lie on the scan's within SAME_GRID_VOXELS. Otherwise GeometryMismatch names both grids, and
     resample=True takes for each voxel of the scan the mask's nearest one in the patient (0 outside the mask).
     InputError for every other fault: other labels, a mask that does not touch the scan, a file that cannot be
     read.
@@ -197,7 +199,7 @@ def _nifti_image(labels: npt.NDArray[np.uint8], grid: SourceGrid) -> nib.Nifti1I
     else:
         image = nib.Nifti1Image(labels, grid.affine)
         image.set_sform(grid.affine, grid.space_code)
-        sheared = bool(np.abs(image.get_qform() - grid.affine).max() > SAME_GRID_MM)  # a qform cannot shear
+        sheared = bool(np.abs(image.get_qform() - grid.affine).max() > SAME_AFFINE_MM)  # a qform cannot shear
         image.set_qform(grid.affine, 0 if sheared else grid.space_code)
     image.header.set_xyzt_units("mm")
     return image

@@ -26,6 +26,8 @@ LABEL_TOLERANCE = 1e-3  # of a float that stands for a whole number: a stored ma
 LABELS_SHOWN = 6  # wrong values named in a message
 
 INT16 = np.iinfo(np.int16)
+NO_NUMBER_HU = -1024  # air, and the lowest that most scanners write
+THINNEST_MM, WIDEST_MM = 0.01, 100.0  # between voxels of a scan of anything that has a liver
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,16 @@ def check_size(name: str, shape: tuple[int, ...]) -> None:
         )
 
 
+def check_spacing(image: ImageFile) -> None:
+    """Refuse voxels that are no scan's: what counts millimetres would want all memory, or find nothing."""
+    spacing = image.grid.spacing_mm
+    if image.spacing_known and not THINNEST_MM <= min(spacing) <= max(spacing) <= WIDEST_MM:
+        stated = "×".join(f"{step:.4g}" for step in spacing[::-1])
+        raise InputError(
+            f"{image.name} states voxels of {stated} mm, as no scan has: correct spacing or unit in its header."
+        )
+
+
 def rescaled(slab: npt.NDArray, slope: float, intercept: float) -> npt.NDArray:
     """Stored values -> slope * stored + intercept; whole numbers stay whole where both are."""
     if slope == 1 and intercept == 0:
@@ -69,9 +81,10 @@ def rescaled(slab: npt.NDArray, slope: float, intercept: float) -> npt.NDArray:
 
 
 def read_hu(image: ImageFile) -> tuple[npt.NDArray[np.int16], tuple[str, ...]]:
-    """The voxels as int16 HU (Z, Y, X), and a warning if any had to be clipped.
+    """The voxels as int16 HU (Z, Y, X), and warnings of what had to be clipped or replaced.
 
-    Floats are rounded to whole HU. InputError where a voxel is NaN or infinite.
+    Floats are rounded to whole HU; NaN and infinite ones, which resampling leaves outside of the picture, are air.
+    InputError where most voxels are such.
     """
     hu = np.empty(image.grid.display_shape, np.int16)
     not_finite = clipped = 0
@@ -79,23 +92,26 @@ def read_hu(image: ImageFile) -> tuple[npt.NDArray[np.int16], tuple[str, ...]]:
         if slab.dtype.kind == "f":
             finite = np.isfinite(slab)
             not_finite += slab.size - int(np.count_nonzero(finite))
-            if not_finite:
-                continue  # only the count matters now
-            slab = np.rint(slab)
+            slab = np.rint(np.where(finite, slab, NO_NUMBER_HU))
         if not np.can_cast(slab.dtype, np.int16):
             clipped += int(np.count_nonzero((slab < INT16.min) | (slab > INT16.max)))
             slab = np.minimum(slab, INT16.max)
             if slab.dtype.kind != "u":
                 slab = np.maximum(slab, INT16.min)
         target[...] = slab
-    if not_finite:
+    if not_finite > hu.size / 2:
         raise InputError(
-            f"{image.name} has NaN or infinite values in {not_finite:,} {_voxels(not_finite)}: set them to "
-            "-1024 HU (air), for example with numpy.nan_to_num, and save it again."
+            f"{image.name} has NaN or infinite values in {not_finite:,} of {hu.size:,} voxels, which is hardly a scan: "
+            "export it again."
         )
-    if not clipped:
-        return hu, ()
-    return hu, (f"{clipped:,} {_voxels(clipped)} outside {INT16.min}..{INT16.max} HU were clipped to that range.",)
+    warnings = []
+    if not_finite:
+        warnings.append(f"{not_finite:,} {_voxels(not_finite)} without a number (NaN or infinite) were taken for air.")
+    if clipped:
+        warnings.append(
+            f"{clipped:,} {_voxels(clipped)} outside {INT16.min}..{INT16.max} HU were clipped to that range."
+        )
+    return hu, tuple(warnings)
 
 
 def read_labels(image: ImageFile) -> npt.NDArray[np.uint8]:

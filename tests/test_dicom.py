@@ -140,12 +140,12 @@ def test_compressed_slices(tmp_path: Path, compressor: str) -> None:
 def test_each_slice_has_its_own_rescaling(tmp_path: Path) -> None:
     """Stored 100, 101, 102 with slopes 1, 2, 0.5: a common type of the first slice would cut the halves
     off."""
-    for number, (slope, intercept) in enumerate([(1, -1024), (2, -1000), (2, 11)]):
+    for number, (slope, intercept) in enumerate([(1, -1024), (2, -1000), (2, -1011)]):
         tags = {"0028|1053": str(slope), "0028|1052": str(intercept)}
         hu = np.full((4, 5), (100 + number) * slope + intercept, np.int16)
         write_dicom_slice(tmp_path / f"{number}", hu, (LEFT, BACK, UP + number * STEP), tags)
     patch(tmp_path / "2", "0028|1053", ".5")  # GDCM writes no fractions
-    assert read_volume(tmp_path).hu[:, 0, 0].tolist() == [-924, -798, 62]
+    assert read_volume(tmp_path).hu[:, 0, 0].tolist() == [-924, -798, -960]
 
 
 def test_spacing_comes_from_positions_not_from_thickness(tmp_path: Path) -> None:

@@ -119,23 +119,23 @@ def test_another_grid_is_told_apart(change: str) -> None:
     scan = grid_of(nifti_image(numbered_hu()))
     shape, affine = scan.shape, scan.affine.copy()
     if change == "shift":
-        affine[0, 3] += 0.011
+        affine[0, 3] += 0.26 * min(scan.spacing_mm)
     elif change == "spacing":
-        affine[2, 2] *= 1.01
+        affine[2, 2] *= 1.1
     elif change == "shape":
         shape = (5, 4, 2)
     else:
-        affine[:3, :3] = turned(1) @ affine[:3, :3]
+        affine[:3, :3] = turned(10) @ affine[:3, :3]
     other = SourceGrid(shape, affine)
     assert reorder_onto(np.zeros(shape), other, scan) is None
     if change == "shift":
-        assert display_distance_mm(other, scan) == pytest.approx(0.011)
+        assert display_distance_mm(other, scan) == pytest.approx(0.26 * min(scan.spacing_mm))
 
 
 def test_a_grid_within_the_tolerance_is_the_same() -> None:
     scan = grid_of(nifti_image(numbered_hu()))
     affine = scan.affine.copy()
-    affine[0, 3] += 0.009
+    affine[0, 3] += 0.24 * min(scan.spacing_mm)
     assert reorder_onto(np.zeros(scan.shape), SourceGrid(scan.shape, affine), scan) is not None
 
 

@@ -10,8 +10,18 @@ import torch
 from livdemo.checkpoints import Checkpoint
 from livdemo.errors import InputError
 from livdemo.pieces import SPECK_ML
-from livdemo.predictor import S3_SCALES, Assembly, Inference, Predictor, decide, pick_device
+from livdemo.predictor import (
+    GAS_HU,
+    S3_SCALES,
+    Assembly,
+    Inference,
+    Predictor,
+    decide,
+    pick_device,
+    without_air,
+)
 from livdemo.rescoring import Rule, relabel
+from livdemo.volume import volume_from_hu
 from tests.made_up import block_case, make_volume
 from tests.small_model import write_thresholds
 
@@ -224,3 +234,16 @@ def test_what_cannot_be_combined_is_refused(checkpoint: Checkpoint) -> None:
         Predictor(replace(checkpoint, input_kind="3D"), "cpu", Inference(scales=S3_SCALES))
     with pytest.raises(InputError, match="knows no tumour"):
         Predictor(replace(checkpoint, labels=("background", "liver")), "cpu", Inference(liver=checkpoint))
+
+
+def test_air_is_never_liver_whatever_the_network_says() -> None:
+    hu = np.full((2, 4, 4), -1000, np.int16)
+    hu[0, :2], hu[1, 0, 0] = 60, GAS_HU
+    certain = np.zeros((3, 4, 4), np.float32)
+    certain[2] = 1  # tumour everywhere
+    volume = volume_from_hu(hu, (2, 1, 1))
+    assert np.array_equal(decide(without_air(certain, volume, 0)) == 2, hu[0] == 60)
+    assert np.flatnonzero(decide(without_air(certain, volume, 1))).tolist() == [0], "as dark as gas at the least"
+    assert np.allclose(without_air(certain, volume, 0).sum(0), 1)
+    no_ct = volume_from_hu(hu, (2, 1, 1), modality="MR")
+    assert without_air(certain, no_ct, 0) is certain

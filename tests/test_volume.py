@@ -158,14 +158,39 @@ def test_values_beyond_int16_are_clipped_with_a_warning(tmp_path: Path, dtype: t
     assert f"{count} voxels outside -32768..32767 HU were clipped to that range." in volume.warnings
 
 
-def test_nan_and_infinite_voxels_are_counted(tmp_path: Path) -> None:
+def test_nan_and_infinite_voxels_are_air_and_counted(tmp_path: Path) -> None:
     values = np.zeros((80, 160, 160), np.float32)  # several slabs
     values[0, 0, :2] = np.nan, np.inf
     values[79, 5, 5] = -np.inf
     nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "scan.nii")
+    volume = read_volume(tmp_path / "scan.nii")
+    assert np.count_nonzero(volume.hu == -1024) == 3
+    assert "3 voxels without a number (NaN or infinite) were taken for air." in volume.warnings
+
+
+def test_a_file_of_hardly_any_numbers_is_refused(tmp_path: Path) -> None:
+    values = np.full((4, 5, 6), np.nan, np.float32)
+    values[:1] = 40
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "scan.nii")
     with pytest.raises(InputError) as error:
         read_volume(tmp_path / "scan.nii")
-    refusal(error, "scan.nii", "NaN or infinite values in 3 voxels", "nan_to_num")
+    refusal(error, "scan.nii", "in 90 of 120 voxels", "export it again")
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("mm", 1.0), ("micron", 1e3)])
+def test_the_unit_of_length_counts(tmp_path: Path, unit: str, factor: float) -> None:
+    image = nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([-0.7 * factor, -0.7 * factor, 2 * factor, 1]))
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "scan.nii")
+    np.testing.assert_allclose(read_volume(tmp_path / "scan.nii").spacing_mm, (2, 0.7, 0.7), rtol=1e-6)
+
+
+@pytest.mark.parametrize("spacing", [0.003, 250.0])
+def test_voxels_that_no_scan_has_are_refused(tmp_path: Path, spacing: float) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([-spacing, -1, 1, 1])), tmp_path / "scan.nii")
+    with pytest.raises(InputError) as error:
+        read_volume(tmp_path / "scan.nii")
+    refusal(error, "scan.nii", f"voxels of {spacing:g}×1×1 mm", "correct spacing or unit")
 
 
 def test_air_makes_a_ct_and_its_lack_a_warning(tmp_path: Path) -> None:
