@@ -147,11 +147,16 @@ def nearest_axes(affine: Affine) -> tuple[Triple, tuple[bool, bool, bool]]:
 
 
 def geometry_warnings(grid: SourceGrid) -> tuple[str, ...]:
-    """What a visitor should know about an oblique or sheared grid."""
+    """What a visitor should know about an oblique or sheared grid, or one that hardly anybody measured."""
     columns = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
     from_body = [np.degrees(np.arccos(min(1.0, np.abs(columns[:, axis]).max()))) for axis in range(3)]
     from_square = [np.degrees(np.arcsin(min(1.0, abs(columns[:, a] @ columns[:, b])))) for a, b in AXIS_PAIRS]
     warnings = []
+    if np.array_equal(np.abs(grid.affine), np.eye(4)):
+        warnings.append(
+            "The header has voxels of exactly 1 mm that begin at 0, as programs write that know no better: "
+            "check size, right and left."
+        )
     if max(from_body) > OBLIQUE_DEGREES:
         warnings.append(
             f"The scan is oblique by {max(from_body):.0f}°: its slices are shown as they were taken, "

@@ -135,7 +135,8 @@ def read_volume(path: str | Path) -> Volume:
     padded: tuple[str, ...] = ()
     if modality == "CT":
         hu, padded = without_padding(hu)
-    warnings = (*image.warnings, *geometry_warnings(image.grid), *clipped, *padded, *doubt)
+    geometry = geometry_warnings(image.grid) if image.spacing_known else ()
+    warnings = (*image.warnings, *geometry, *clipped, *padded, *doubt)
     return Volume(hu, image.grid.spacing_mm, modality, image.grid, image.spacing_known, warnings)
 
 

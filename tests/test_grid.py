@@ -161,3 +161,11 @@ def test_wrong_shapes_are_programming_errors() -> None:
         grid.to_display(np.zeros(SHAPE))
     with pytest.raises(ValueError, match="4×4"):
         SourceGrid((1, 2, 3), np.eye(3))
+
+
+def test_a_header_that_nobody_filled_in_is_doubted() -> None:
+    (doubt,) = geometry_warnings(SourceGrid((4, 5, 6), np.eye(4)))
+    assert "voxels of exactly 1 mm that begin at 0" in doubt
+    placed = np.eye(4)
+    placed[0, 3] = -120.5
+    assert geometry_warnings(SourceGrid((4, 5, 6), placed)) == ()

@@ -240,7 +240,7 @@ def _groups(slices: Slices, seed: int) -> list[list[str]]:
 
 def _doubles(slices: Slices) -> set[str]:
     """Patients to leave out, because another data set shows, or may show, the same people: here, or to be tested on."""
-    found = NEVER_LEARNED & set(slices.patient.tolist())  # whatever else is here: one split for all model scripts
+    found = set(NEVER_LEARNED) & set(slices.patient.tolist())  # whatever else is here: one split for all model scripts
     for overlap in OVERLAPS:
         kept, double = _overlapping(overlap, slices)
         if kept:

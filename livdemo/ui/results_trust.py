@@ -34,7 +34,7 @@ def _twice_table(twice: Sequence[Figures], titles: dict[str, str]) -> str:
     for one in twice:
         cells = [escape(one["fold"]), str(one["asked_size"]), _both(one["liver_dice"]), _both(one["tumour_dice"])]
         unseen = "<br>".join(f"{escape(case)} {_both(pair)}" for case, pair in one["unseen"].items())
-        rows.append(Row(card_link(one["model"], titles.get(one["model"], one["model"])), [*cells, unseen]))
+        rows.append(Row(_card(one, titles), [*cells, unseen]))
     return table(columns, rows)
 
 
@@ -44,15 +44,24 @@ def _both(pair: Sequence[float | None]) -> str:
 
 def _without_twins_table(again: Sequence[Figures], titles: dict[str, str]) -> str:
     """Models of the fair table, trained before and after it was known who is who."""
-    heads = (("C, E, F: before", "twins", "before"), ("C, E, F: now", "twins", "now"))
-    heads += (("A, B, D: before", "others", "before"), ("A, B, D: now", "others", "now"))
+    heads = [
+        ("C, E, F: before", "twins", "before"),
+        ("C, E, F: now", "twins", "now"),
+        ("A, B, D: before", "others", "before"),
+        ("A, B, D: now", "others", "now"),
+    ]
     meaning = "Mean liver Dice of these patients, as far as they are in the folds that were trained both ways."
     rows = [
         Row(
-            card_link(one["model"], titles.get(one["model"], one["model"])),
+            _card(one, titles),
             [escape(" ".join(one["folds"])), *(figure(one[whom][when]) for _, whom, when in heads)],
         )
         for one in again
     ]
     folds = Column("Folds", "Held-out patients of the folds that were trained both ways.")
     return table([folds, *(Column(title, meaning) for title, _, _ in heads)], rows)
+
+
+def _card(one: Figures, titles: dict[str, str]) -> str:
+    name = str(one["model"])
+    return card_link(name, titles.get(name, name))
