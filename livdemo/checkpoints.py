@@ -28,6 +28,8 @@ from huggingface_hub.errors import (
 from livdemo.errors import InputError
 from livdemo.intensity import Preprocessing
 
+FLATTERED = "Its livers here say little: it learned from slices of this case."
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -59,6 +61,12 @@ class Checkpoint:
     neck_mm: float = 0.0  # what hangs on that liver by a neck thinner than this is cut off (pieces.py); 0: nothing
     speck_ml: float = 0.0  # tumours smaller than this are dropped (pieces.py); 0: none
     run: str = ""  # key of the run in the log of results whose figures speak for it
+    learned_cases: tuple[str, ...] = ()  # cases of the catalogue of which slices were among what it learned from
+
+    def weak_on(self, case_name: str) -> str:
+        """What these weights cannot do, with what that means for one case."""
+        seen = FLATTERED if case_name in self.learned_cases else ""
+        return " ".join(filter(None, (self.weak, seen)))
 
     def to_row(self) -> dict[str, Any]:
         """Plain values for manifest.json."""
@@ -70,6 +78,7 @@ class Checkpoint:
         row = dict(row)
         preprocessing = Preprocessing.from_dict(row.pop("preprocessing"))
         row["labels"], row["phases"] = tuple(row["labels"]), tuple(row.get("phases", ()))
+        row["learned_cases"] = tuple(row.get("learned_cases", ()))
         return cls(preprocessing=preprocessing, **row)
 
 

@@ -145,8 +145,8 @@ def _compare(asked: argparse.Namespace) -> None:
     paths = write_report(comparison, asked.out)
     _print_table(*results_table(comparison))
     for checkpoint in checkpoints:
-        if checkpoint.weak:
-            print(f"{checkpoint.title}: {checkpoint.weak}")
+        if weak := checkpoint.weak_on(case.name):
+            print(f"{checkpoint.title}: {weak}")
     print(f"{DISCLAIMER} Written: {', '.join(str(path) for path in paths)}")
 
 

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from livdemo.checkpoints import fetch, find_checkpoint, load_model, read_manifest, write_manifest
+from livdemo.checkpoints import (
+    FLATTERED,
+    Checkpoint,
+    fetch,
+    find_checkpoint,
+    load_model,
+    read_manifest,
+    write_manifest,
+)
 from livdemo.errors import InputError
 from tests.conftest import HUB_PORT
 from tests.hub import Answer, LoopbackHub
@@ -271,3 +279,13 @@ def test_writing_sorts_the_rows(weights: Path) -> None:
     second = write_thresholds(weights, model="another")
     write_manifest([first, second])
     assert [c.model for c in read_manifest()] == ["another", "thresholds"]
+
+
+def test_who_learned_from_a_case_says_so_there_and_nowhere_else() -> None:
+    shipped = find_checkpoint("unet64")
+    learned = replace(shipped, learned_cases=("lits117",))
+    assert learned.weak_on("chaos") == shipped.weak
+    assert learned.weak_on("lits117") == f"{shipped.weak} {FLATTERED}"
+    assert Checkpoint.from_row(learned.to_row()) == learned
+    old = {key: value for key, value in shipped.to_row().items() if key != "learned_cases"}
+    assert Checkpoint.from_row(old).learned_cases == ()

@@ -33,7 +33,6 @@ LEARNED_TWINS = (
     "the liver's mask in 6 slices of `lits117` and in 59 of eighteen patients of 3D-IRCADb-01, so on those they are "
     "flattered."
 )
-CANNOT_SHOW = "Livers of lits117 say little: it learned from six of its slices."
 
 
 def refresh(results: Figures, folder: Path) -> None:
@@ -87,8 +86,8 @@ def _told(row: Checkpoint, model: Figures, earlier: Earlier | None) -> Checkpoin
     """The manifest's row with the figures of its run."""
     means = {name: model[name]["mean"] for name in ("liver_dice", "tumour_dice")}
     known = {name: value for name, value in means.items() if value is not None}
-    weak = [weakness(row.labels, model, earlier), *([CANNOT_SHOW] if model["everybody_twins"] else [])]
-    return replace(row, validation=known, weak=" ".join(weak))
+    learned = ("lits117",) if model["everybody_twins"] else ()
+    return replace(row, validation=known, weak=weakness(row.labels, model, earlier), learned_cases=learned)
 
 
 def weakness(labels: Sequence[str], model: Figures, earlier: Earlier | None = None) -> str:

@@ -68,7 +68,7 @@ def _header(comparison: Comparison, facts: dict[str, Any]) -> Iterator[str]:
         yield f"<p class=warning>{_e(warning)}</p>"
     weak: dict[str, list[str]] = {}
     for result in comparison.results:
-        weak.setdefault(result.prediction.checkpoint.weak, []).append(_title(result))
+        weak.setdefault(result.prediction.checkpoint.weak_on(case.name), []).append(_title(result))
     for sentence, titles in weak.items():
         if sentence:
             yield f"<p class=warning><b>{', '.join(titles)}:</b> {_e(sentence)}</p>"

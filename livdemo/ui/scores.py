@@ -32,7 +32,7 @@ def cards_html(session: Session | None, slice_index: int | None) -> str:
     known = session.case.volume.spacing_known
     cards = [_card(metrics, slices, slice_index, known) for metrics, slices in session.label_scores()]
     note = "" if known else "<p class='note'>This case has no voxel spacing: distances are counted in voxels.</p>"
-    weak = session.result.prediction.checkpoint.weak
+    weak = session.result.prediction.checkpoint.weak_on(session.case.name)
     return f"<div class='cards'>{''.join(cards)}</div>{note}<p class='note'>{html.escape(weak)}</p>"
 
 

@@ -164,7 +164,7 @@ def _entry(case: Case, name: str, result: Result, adjustment: Adjustment) -> Ent
         knows_tumour="tumour" in checkpoint.labels,
         provenance=provenance_of(result.prediction),
         note=", ".join(notes),
-        warning=checkpoint.weak,
+        warning=checkpoint.weak_on(case.name),
         prediction=result.prediction,
     )
 
