@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from livdemo import dicom
 from livdemo.errors import InputError
+from livdemo.slice_stack import stack_slices
 from livdemo.volume import read_label_map, read_volume, write_label_map
 from tests.volume_files import (
     CT_CLASS,
@@ -157,6 +158,17 @@ def test_positions_rounded_to_a_tenth_of_a_millimetre(tmp_path: Path) -> None:
     for number, hu in enumerate(tall_hu(9)):
         write_dicom_slice(tmp_path / f"{number}", hu, (LEFT, BACK, round(UP + number * 1.25, 1)))
     assert read_volume(tmp_path).spacing_mm[0] == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize("step", [0.625, 1.25, 3.75])
+@pytest.mark.parametrize("first", [0.25, 100.75, -37.35])
+def test_whatever_step_is_printed_to_a_tenth_is_even(step: float, first: float) -> None:
+    heights = np.round(first + step * np.arange(200), 1)
+    positions = np.stack([np.zeros(200), np.zeros(200), heights], axis=1)
+    directions = np.tile(np.eye(3)[:2], (200, 1, 1))
+    order, affine = stack_slices("scan", [str(n) for n in range(200)], positions, directions, np.ones((200, 2)), step)
+    assert order == list(range(200))
+    assert affine[2, 2] == pytest.approx(step, abs=1e-3)
 
 
 def test_an_mr_is_read_with_a_warning(tmp_path: Path) -> None:
