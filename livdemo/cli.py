@@ -23,7 +23,7 @@ from livdemo.metrics import CLASS_DEFINITIONS, DEFINITIONS
 from livdemo.models import list_models
 from livdemo.models.selection import select
 from livdemo.predictor import named_inference
-from livdemo.report import COLUMNS, DISCLAIMER, format_metric, metric_figures, results_table, write_report
+from livdemo.report import COLUMNS, DISCLAIMER, format_metric, metric_figures, results_table, write_mask, write_report
 from livdemo.volume import read_label_map, read_volume
 
 
@@ -132,7 +132,7 @@ def _compare(asked: argparse.Namespace) -> None:
             print(f"Left out: {reason}", file=sys.stderr)
     if asked.out.exists() and not asked.out.is_dir():
         raise InputError(f"{asked.out} is a file; --out must name a folder.")
-    results = []
+    results, masks = [], []
     slices = len(checkpoints) * len(case.volume.hu) * inference.passes
     with tqdm(total=slices, unit="slice", disable=None) as bar:
         for event in compare(case, checkpoints, asked.device, inference, networks, asked.curves):
@@ -141,8 +141,9 @@ def _compare(asked: argparse.Namespace) -> None:
                 bar.update()
             elif isinstance(event, Result):
                 results.append(event)
+                masks.append(write_mask(case.volume, event, asked.out))  # kept if the next model is killed
     comparison = Comparison(case, tuple(results))
-    paths = write_report(comparison, asked.out)
+    paths = write_report(comparison, asked.out, masks)
     _print_table(*results_table(comparison))
     for checkpoint in checkpoints:
         if weak := checkpoint.weak_on(case.name):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
+import livdemo.cli
 from livdemo.checkpoints import read_manifest, write_manifest
 from livdemo.cli import main
 from livdemo.models import list_models
@@ -53,6 +55,19 @@ def test_cases_as_json(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"phantom", "lits117"} <= set(names)
     assert main(["cases"]) == 0
     assert "phantom" in capsys.readouterr().out
+
+
+def test_a_mask_is_there_as_soon_as_its_model_is_done(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = livdemo.cli.compare
+
+    def killed_after_the_first(*given: object) -> Iterator[object]:
+        yield from genuine(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(livdemo.cli, "compare", killed_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        main(["compare", str(files / "ct.nii.gz"), "--models", "all", "--out", str(files / "o")])
+    assert [path.name for path in (files / "o").iterdir()] == ["thresholds.nii.gz"]
 
 
 def test_compare_writes_everything(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from .figures import (
     metric_rows,
     results_table,
 )
-from .files import write_report
+from .files import write_mask, write_report
 from .page import report_html
 from .provenance import provenance
 
@@ -26,5 +26,6 @@ __all__ = [
     "provenance",
     "report_html",
     "results_table",
+    "write_mask",
     "write_report",
 ]

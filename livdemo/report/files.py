@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,16 +85,22 @@ def _curve(curve: PrecisionRecall) -> dict[str, Any]:
     return {**finite({"area": float(curve.area), "chance": float(curve.chance)}), **rounded}
 
 
-def _write_mask(volume: Volume, result: Result, out: Path) -> Path:
+def write_mask(volume: Volume, result: Result, out: Path) -> Path:
+    """MODEL.nii.gz in the folder `out`, which is made if need be."""
+    out.mkdir(parents=True, exist_ok=True)
     prediction = result.prediction
     path = out / f"{prediction.checkpoint.model}.nii.gz"
     return write_label_map(path, prediction.label_map, volume, mask_origin(result))
 
 
-def write_report(comparison: Comparison, out: Path) -> list[Path]:
-    """All files of a comparison into the folder `out`, which is made if need be. Returns their paths."""
+def write_report(comparison: Comparison, out: Path, masks: Sequence[Path] | None = None) -> list[Path]:
+    """All files of a comparison into the folder `out`, which is made if need be. Returns their paths.
+
+    masks: those that write_mask() has written already, in the order of the results.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    masks = [_write_mask(comparison.case.volume, result, out) for result in comparison.results]
+    if masks is None:
+        masks = [write_mask(comparison.case.volume, result, out) for result in comparison.results]
     page = out / "report.html"
     page.write_text(report_html(comparison), encoding="utf-8")
     return [
