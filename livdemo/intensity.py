@@ -5,7 +5,7 @@ The visitor's own window only changes the picture, never the network's input (AR
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -129,9 +129,14 @@ class Step:
         return np.histogram(self.image, bins=bins)
 
 
+Box = tuple[int, int, int, int]  # first row, end of rows, first column, end of columns
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """HU slice -> network input, in this order: window, equalise, pad to a square, resize, normalise.
+
+    Before all that, a slice is cut down to `box`, if there is one.
 
     size is the side of the network's square input in pixels. The square keeps the proportions of the
     body: the shorter side is padded with air, and `restore` cuts it off again.
@@ -143,6 +148,7 @@ class Preprocessing:
     size: int = 256
     zscore_over: ZscoreOver = "volume"
     kept: float = 1.0  # share of the volume that a z-score is over: what was cut off counts as air (framing.py)
+    box: Box | None = None  # what of a slice is looked at, where the body is small in it (framing.py); None: all
 
     @property
     def counts_air(self) -> bool:
@@ -153,6 +159,7 @@ class Preprocessing:
         """What the normalisation has to know of the whole volume, hu (Z, Y, X); None where it is not a z-score."""
         if self.normalisation != "zscore":
             return None
+        hu = self._cut(hu)
         found = zscore_of(hu, self.window, self.zscore_over)
         if not self.counts_air:
             return found
@@ -170,6 +177,7 @@ class Preprocessing:
 
     def steps(self, hu: np.ndarray, zscore: Zscore | None = None) -> list[Step]:
         """Every stage that one slice (Y, X) goes through, first the original, last the network's input."""
+        hu = self._cut(hu)
         image = self.window(hu)
         grey = "grey, 0 to 1"
         steps = [
@@ -189,12 +197,28 @@ class Preprocessing:
         return steps
 
     def restore(self, maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Maps on the network's grid (C, size, size), float32 -> (C, Y, X) of the slice: the way back."""
+        """Maps on the network's grid (C, size, size), float32 -> (C, Y, X) of the slice: the way back.
+
+        Outside of the box all is background, the first map.
+        """
+        if self.box is not None:
+            top, bottom, left, right = self.box
+            whole = np.zeros((len(maps), *shape), np.float32)
+            whole[0] = 1
+            whole[:, top:bottom, left:right] = replace(self, box=None).restore(maps, (bottom - top, right - left))
+            return whole
         side = max(shape)
         top, left = _offset(shape[0], side), _offset(shape[1], side)
         wide = cv2.resize(maps.transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_LINEAR)
         wide = wide.reshape(side, side, -1).transpose(2, 0, 1)  # OpenCV drops a single channel's axis
         return wide[:, top : top + shape[0], left : left + shape[1]]
+
+    def _cut(self, hu: np.ndarray) -> np.ndarray:
+        """Slices (..., Y, X) cut down to the box."""
+        if self.box is None:
+            return hu
+        top, bottom, left, right = self.box
+        return hu[..., top:bottom, left:right]
 
     def describe(self) -> str:
         """One line for cards, badges and exports."""
@@ -203,22 +227,27 @@ class Preprocessing:
         return (
             f"window {self.window.width:g}/{self.window.center:g} HU, {names[self.equalisation]}, "
             f"{'0 to 1' if self.normalisation == 'unit' else zscore}, {self.size}×{self.size}"
+            f"{', air around the body cut off' if self.box else ''}"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for the manifest; the last two fields where they are other than usual, so that rows from before
-        them stay the same."""
+        """Plain values for the manifest; the last three fields where they are other than usual, so that rows from
+        before them stay the same."""
         values = asdict(self)
         if self.zscore_over == "volume":
             del values["zscore_over"]
         if self.kept == 1:
             del values["kept"]
+        if self.box is None:
+            del values["box"]
         return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """The reverse of to_dict; a wrong field or value raises TypeError or ValueError."""
         values = dict(values)
+        if values.get("box") is not None:
+            values["box"] = tuple(values["box"])
         made = cls(window=Window(**values.pop("window")), **values)
         known = made.normalisation in ("unit", "zscore") and made.zscore_over in ("volume", "body")
         if made.equalisation not in ("none", "he", "clahe") or not known:

@@ -11,7 +11,7 @@ from livdemo.bench import feed, mismatch
 from livdemo.cases import Case
 from livdemo.checkpoints import Checkpoint
 from livdemo.comparison import Result, compare
-from livdemo.framing import TYPICAL_BODY, WHOLE_BODY, body_share, suited
+from livdemo.framing import SMALL_BODY, TYPICAL_BODY, WHOLE_BODY, body_box, body_share, suited
 from livdemo.intensity import Preprocessing, Window, zscore_of
 from livdemo.phantom import make_phantom
 from livdemo.predictor import Inference, Predictor
@@ -155,3 +155,59 @@ def test_a_smaller_picture_is_no_mismatch_on_the_bench(checkpoint: Checkpoint, c
     assert own.badge == "fed as trained: window 100/50 HU, no equalisation, 0 to 1, 48×48"
     other = feed(cut_case, checkpoint, 1, mismatch(checkpoint, Window(0, 400), "none"), device="cpu")
     assert not other.matches
+
+
+def _small_body(side: int = 160, reach: int = 24) -> np.ndarray:
+    """A round body, above and left of the middle of a wide field, on a table; (3, side, side) in HU."""
+    row, column = np.indices((side, side))
+    hu = np.full((3, side, side), -1000)
+    hu[:, (row - 60) ** 2 + (column - 64) ** 2 < reach**2] = 40
+    hu[:, 120] = 100  # a table's board, thinner than the eye of the rule
+    return hu
+
+
+def test_a_small_body_is_cut_out_of_its_air() -> None:
+    hu = _small_body()
+    share = body_share(hu)
+    assert share < SMALL_BODY
+    framed = suited(HOUSE, make_volume(hu), 16)
+    assert framed.size == HOUSE.size
+    assert framed.box is not None
+    top, bottom, left, right = framed.box
+    assert (top, left) <= (36, 40)
+    assert bottom >= 84
+    assert right >= 88, "the whole body is in it"
+    assert bottom <= 120, "and no table"
+    assert TYPICAL_BODY - 0.05 < body_share(hu[:, top:bottom, left:right]) < WHOLE_BODY
+    assert "air around the body cut off" in framed.describe()
+    assert Preprocessing.from_dict(framed.to_dict()) == framed
+
+
+def test_what_is_looked_at_comes_back_to_its_place() -> None:
+    hu = _small_body()
+    framed = suited(replace(HOUSE, size=96), make_volume(hu), 16)
+    assert framed.box is not None
+    picture = framed(hu)[0]
+    maps = np.stack([1 - picture, picture])
+    back = framed.restore(maps, hu.shape[1:])
+    assert back.shape == (2, 160, 160)
+    assert np.allclose(back.sum(0), 1, atol=1e-5), "outside of the box all is background"
+    inside = (hu[0] == 40)[: framed.box[1]]
+    assert np.mean((back[1][: framed.box[1]] > 0.2) == inside) > 0.99
+
+
+def test_a_zscore_is_of_what_is_looked_at() -> None:
+    hu = _small_body()
+    fed = suited(Preprocessing(Window(50, 250), normalisation="zscore", size=96), make_volume(hu), 16)
+    assert fed.box is not None
+    top, bottom, left, right = fed.box
+    assert fed.zscore(hu) == zscore_of(hu[:, top:bottom, left:right], fed.window)
+
+
+def test_a_body_that_fills_its_picture_has_no_box() -> None:
+    whole = _slices(0.5, 0.5, 0.5)
+    assert suited(HOUSE, make_volume(whole), 16) == HOUSE
+    assert body_box(np.full((2, 40, 40), -1000)) is None
+    far_apart = np.full((3, 160, 160), -1000)
+    far_apart[:, 4:10], far_apart[:, 10:156, 4:10] = 40, 40  # as wide and as long as the slice, and thin
+    assert suited(HOUSE, make_volume(far_apart), 16).box is None

@@ -47,7 +47,7 @@ def without_twins(rows: Sequence[Row]) -> list[Figures]:
     both = [key for key in before if key in now and before[key]["plan"] == now[key]["plan"]]
     lines = []
     for model in dict.fromkeys(before[key]["model"] for key in both):
-        pairs = [(before[key], now[key]) for key in both if before[key]["model"] == model]
+        pairs = [(before[key], now[key]) for key in sorted(both) if before[key]["model"] == model]
         line: Figures = {"model": model, "folds": [row["fold"] for row, _ in pairs]}
         for name, is_twin in (("twins", True), ("others", False)):
             ends = [
