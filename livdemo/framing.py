@@ -26,6 +26,7 @@ TYPICAL_BODY = 0.50
 SMALL_BODY = 0.35  # on less of its square than any of theirs; CHAOS's CT has 0.41
 GRID = 16  # sizes are multiples of this, for which every network halves its picture evenly
 _STRIDE = 4  # every fourth pixel in each direction is looked at
+FINE_ENOUGH = 128  # pixels of a slice's side: of fewer, every fourth tells too little of a body's outline
 
 
 def body_share(hu: np.ndarray) -> float:
@@ -43,10 +44,10 @@ def body_box(hu: np.ndarray) -> Box | None:
     As large at the least as the largest piece that is no air, without its thin parts: a table, clothes, a tube.
     """
     body = largest_piece(ndimage.binary_opening(hu[:, ::_STRIDE, ::_STRIDE] > FAT_HU, np.ones((1, 3, 3), bool)))
-    if not body.any():
+    whole = max(hu.shape[1:])
+    if whole < FINE_ENOUGH or not body.any():
         return None
     box = ndimage.find_objects(body.view(np.uint8))[0][1:]
-    whole = max(hu.shape[1:])
     reach = max(side.stop - side.start for side in box) * _STRIDE
     area = float(np.percentile(body.sum(axis=(1, 2)), 75)) * _STRIDE**2
     side = max(math.ceil(math.sqrt(area / TYPICAL_BODY)), reach)
