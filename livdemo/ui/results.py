@@ -17,6 +17,7 @@ from livdemo.results import (
     TWINS,
     UNSEEN_ARE_NO_TEST,
     Figures,
+    dagger,
     made_with,
     on_phantoms,
     protocol_title,
@@ -94,7 +95,7 @@ def _protocol(protocol: Figures, reported: list[Figures], titles: dict[str, str]
     lines = []
     for model in models:
         title = titles.get(model["model"], model["model"])
-        name = card_link(model["model"], title)
+        name = card_link(model["model"], title) + dagger(model)
         lines.append(Line(f"{name} <small>phantoms</small>" if on_phantoms(model) else name, title, model))
     seen = {one["case"] for model in models for one in model["unseen"]}
     notes = "".join(f"<p class='note'>{inline(note)}</p>" for case, note in CASE_NOTES.items() if case in seen)
@@ -157,7 +158,7 @@ def _study(study: Figures, done: bool) -> str:
             f"<code>{escape(study_command(study))}</code></div>"
         )
     lines = [
-        Line(f"<span lang='en'>{escape(one['variant'])}</span>", one["variant"], one)
+        Line(f"<span lang='en'>{escape(one['variant'])}</span>{dagger(one)}", one["variant"], one)
         for one in study["variants"]
         if one["done"]
     ]
