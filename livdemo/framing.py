@@ -43,9 +43,11 @@ def body_box(hu: np.ndarray) -> Box | None:
 
     As large at the least as the largest piece that is no air, without its thin parts: a table, clothes, a tube.
     """
-    body = largest_piece(ndimage.binary_opening(hu[:, ::_STRIDE, ::_STRIDE] > FAT_HU, np.ones((1, 3, 3), bool)))
     whole = max(hu.shape[1:])
-    if whole < FINE_ENOUGH or not body.any():
+    if whole < FINE_ENOUGH:
+        return None
+    body = largest_piece(ndimage.binary_opening(hu[:, ::_STRIDE, ::_STRIDE] > FAT_HU, np.ones((1, 3, 3), bool)))
+    if not body.any():
         return None
     box = ndimage.find_objects(body.view(np.uint8))[0][1:]
     reach = max(side.stop - side.start for side in box) * _STRIDE

@@ -70,7 +70,7 @@ _MODEL = {
     "patients",
 }
 _MODEL |= {"seconds_a_slice", "liver_dice", "tumour_dice", "lesion_sensitivity", "false_positives", "lesions"}
-_MODEL |= {"lesions_found", "missed", "false_alarms", "pooled", "unseen"}
+_MODEL |= {"lesions_found", "missed", "pooled", "unseen"}
 
 
 def results_path() -> Path:

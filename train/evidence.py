@@ -160,9 +160,9 @@ def _strangers(model: Figures) -> list[str]:
 
 def _alarm(one: Figures) -> str:
     """Millilitres that were found where the reference has none."""
-    if one["everybody_state"] != "reference empty" or one["everybody_ml"] is None:
+    if one["reference_ml"] != 0 or not one["predicted_ml"]:
         return ""
-    return f"{one['everybody_ml']:.1f}"
+    return f"{one['predicted_ml']:.1f}"
 
 
 def _in_card(card: str, before: Checkpoint, row: Checkpoint, model: Figures, earlier: Earlier | None) -> str:

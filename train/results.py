@@ -215,7 +215,6 @@ def summary(rows: Sequence[Row]) -> Figures:
         "patients": patients,
         **{name: mean_over([p[name] for p in patients if name in p]) for name in PATIENT_FIGURES},
         **{name: sum(p.get(name, 0) for p in patients) for name in ("lesions", "lesions_found", "missed")},
-        "false_alarms": sum(p.get("false_alarms", 0) for p in patients),
         "pooled": {name: _pooled(folds, name) for name in ("liver_dice", "tumour_dice", "object_dice")},
         "unseen": _unseen(rows),
     }
@@ -258,8 +257,7 @@ def _unseen_line(case: str, label: str, by_fold: Figures) -> Figures:
     line: Figures = {"case": case, "label": label, "networks": len(dice)}
     line |= {"mean": sum(dice) / len(dice), "lowest": min(dice), "highest": max(dice)} if dice else {}
     if EVERYBODY in by_fold:
-        own = by_fold[EVERYBODY]
-        line |= {"everybody": own["dice"], "everybody_state": own["state"], "everybody_ml": own["volume_ml"]}
+        line["everybody"] = by_fold[EVERYBODY]["dice"]
     volumes = [one["volume_ml"] for one in by_fold.values() if one["volume_ml"] is not None]
     mean = sum(volumes) / len(volumes) if volumes else None
     line["predicted_ml"] = by_fold[EVERYBODY]["volume_ml"] if EVERYBODY in by_fold else mean

@@ -29,10 +29,11 @@ from livdemo.results import (
 )
 from livdemo.ui.dots import Line, dot_chart
 from livdemo.ui.events import file_stamp, filled_place, unless_shown
-from livdemo.ui.markup import card_link, definitions, escape, fold, inline
+from livdemo.ui.markup import definitions, escape, fold, inline
 from livdemo.ui.results_tables import (
     lesion_table,
     main_table,
+    marked_link,
     patient_tables,
     recipe_table,
     study_table,
@@ -95,7 +96,7 @@ def _protocol(protocol: Figures, reported: list[Figures], titles: dict[str, str]
     lines = []
     for model in models:
         title = titles.get(model["model"], model["model"])
-        name = card_link(model["model"], title) + dagger(model)
+        name = marked_link(model, titles)
         lines.append(Line(f"{name} <small>phantoms</small>" if on_phantoms(model) else name, title, model))
     seen = {one["case"] for model in models for one in model["unseen"]}
     notes = "".join(f"<p class='note'>{inline(note)}</p>" for case, note in CASE_NOTES.items() if case in seen)

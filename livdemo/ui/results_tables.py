@@ -190,9 +190,15 @@ def main_table(models: Sequence[Figures], reported: Sequence[Figures], whole: bo
     return table(columns, rows) + note
 
 
-def _head(model: Figures, titles: dict[str, str]) -> str:
-    name = str(model["model"])
-    return card_link(name, titles.get(name, name)) + dagger(model)
+def titled_link(one: Figures, titles: dict[str, str]) -> str:
+    """A link to the model's card, called by its title; of a model that is on the list no more by its name."""
+    name = str(one["model"])
+    return card_link(name, titles.get(name, name))
+
+
+def marked_link(model: Figures, titles: dict[str, str]) -> str:
+    """The same with the mark of TWINS, where it belongs."""
+    return titled_link(model, titles) + dagger(model)
 
 
 def lesion_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
@@ -202,7 +208,7 @@ def lesion_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
         if one["tumour_dice"]["n"]:
             cells = [found_of(one), spread(one["lesion_sensitivity"]), spread(one["false_positives"])]
             cells += [str(one["missed"])]
-            rows.append(Row(_head(one, titles), cells))
+            rows.append(Row(marked_link(one, titles), cells))
     if not rows:
         return "<p class='note'>No model that knows tumours has been scored.</p>"
     return table([FOUND, SENSITIVITY, ALARMS, MISSED], rows)
@@ -220,7 +226,7 @@ def _patient_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
     rows = []
     for model in models:
         mine = {p["patient"]: p for p in model["patients"]}
-        rows.append(Row(_head(model, titles), [_patient(mine.get(name)) for name in names]))
+        rows.append(Row(marked_link(model, titles), [_patient(mine.get(name)) for name in names]))
     meaning = "Dice of liver / tumour of this patient, mean over its volumes, by the network that has not seen it."
     return table([Column(name, meaning) for name in names], rows)
 
@@ -251,7 +257,7 @@ def unseen_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
             everybody = "n/a" if one["reference_ml"] == 0 else figure(one.get("everybody"))
             cells = [escape(one["case"]), one["label"], over_networks(one), everybody]
             cells += [millilitres(one["predicted_ml"]), millilitres(one["reference_ml"]), unseen_words(one)]
-            rows.append(Row(_head(model, titles), cells))
+            rows.append(Row(marked_link(model, titles), cells))
     return table(columns, rows) if rows else "<p class='note'>No unseen volume has been scored.</p>"
 
 
@@ -269,7 +275,9 @@ def recipe_table(models: Sequence[Figures], titles: dict[str, str]) -> str:
         plan = one["plan"]
         kept = "chosen on the scored patients: flatters" if plan["keep"] == "best" else "the last"
         cells = [escape(plan_in_words(plan)), str(one["budget"]["epochs"]), kept]
-        rows.append(Row(_head(one, titles), [*cells, escape(one["preprocessing"]), escape(plan["shortened"] or "no")]))
+        rows.append(
+            Row(marked_link(one, titles), [*cells, escape(one["preprocessing"]), escape(plan["shortened"] or "no")])
+        )
     return table(columns, rows)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from livdemo.results import TRAINED_TWICE, WITHOUT_TWINS, Figures, figure
-from livdemo.ui.markup import card_link, escape, fold, inline
-from livdemo.ui.results_tables import Column, Row, table
+from livdemo.ui.markup import escape, fold, inline
+from livdemo.ui.results_tables import Column, Row, table, titled_link
 
 
 def trust(results: Figures, titles: dict[str, str]) -> str:
@@ -34,7 +34,7 @@ def _twice_table(twice: Sequence[Figures], titles: dict[str, str]) -> str:
     for one in twice:
         cells = [escape(one["fold"]), str(one["asked_size"]), _both(one["liver_dice"]), _both(one["tumour_dice"])]
         unseen = "<br>".join(f"{escape(case)} {_both(pair)}" for case, pair in one["unseen"].items())
-        rows.append(Row(_card(one, titles), [*cells, unseen]))
+        rows.append(Row(titled_link(one, titles), [*cells, unseen]))
     return table(columns, rows)
 
 
@@ -53,15 +53,10 @@ def _without_twins_table(again: Sequence[Figures], titles: dict[str, str]) -> st
     meaning = "Mean liver Dice of these patients, as far as they are in the folds that were trained both ways."
     rows = [
         Row(
-            _card(one, titles),
+            titled_link(one, titles),
             [escape(" ".join(one["folds"])), *(figure(one[whom][when]) for _, whom, when in heads)],
         )
         for one in again
     ]
     folds = Column("Folds", "Held-out patients of the folds that were trained both ways.")
     return table([folds, *(Column(title, meaning) for title, _, _ in heads)], rows)
-
-
-def _card(one: Figures, titles: dict[str, str]) -> str:
-    name = str(one["model"])
-    return card_link(name, titles.get(name, name))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from livdemo.lits117 import is_cached, read_lits117
+from train.cache import cached_slices
 from train.scans import Scan
 from train.sources import find_scans
 from train.sources.lits_patients import (
@@ -129,8 +130,6 @@ def test_the_volumes_in_between_are_known_by_counting() -> None:
 
 
 def test_every_split_leaves_them_out(scans: list[Scan], tmp_path: Path) -> None:
-    from train.cache import cached_slices  # beside its only use: the cache of all slices takes a second
-
     slices = cached_slices(scans, tmp_path, 8)
     for names, every in (((), 0), (("A", "E"), 6), (("B", "F"), 6), (("C", "D"), 6)):
         split = hold_out(slices, names, every, 0)
