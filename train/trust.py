@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from livdemo.models import get_model, list_models
 from train.run_log import Row, how_asked, learned_from_twins, who
 from train.sources.lits_patients import HAD_TWINS
 
@@ -21,7 +22,8 @@ def trained_twice(rows: Sequence[Row]) -> list[Figures]:
         if row["patients"]:
             asked = (*how_asked(row).values(), row["inference"], row["largest_component"])
             alike.setdefault((row["key"], row["fold"], *asked), {}).setdefault(round(row["seconds"]), row)
-    return [_pair(list(found.values())) for found in alike.values() if len(found) > 1]
+    pairs = [_pair(list(found.values())) for found in alike.values() if len(found) > 1]
+    return sorted(pairs, key=lambda pair: get_model(pair["model"]).number)
 
 
 def _pair(found: Sequence[Row]) -> Figures:
@@ -44,10 +46,12 @@ def without_twins(rows: Sequence[Row]) -> list[Figures]:
     """
     before = _last(rows, learned_from_twins)
     now = _last(rows, lambda row: not learned_from_twins(row))
-    both = [key for key in before if key in now and before[key]["plan"] == now[key]["plan"]]
+    both = sorted(key for key in before if key in now and before[key]["plan"] == now[key]["plan"])
     lines = []
-    for model in dict.fromkeys(before[key]["model"] for key in both):
-        pairs = [(before[key], now[key]) for key in sorted(both) if before[key]["model"] == model]
+    for model in (spec.name for spec in list_models()):
+        pairs = [(before[key], now[key]) for key in both if before[key]["model"] == model]
+        if not pairs:
+            continue
         line: Figures = {"model": model, "folds": [row["fold"] for row, _ in pairs]}
         for name, is_twin in (("twins", True), ("others", False)):
             ends = [
