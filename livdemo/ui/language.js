@@ -229,6 +229,11 @@ document.addEventListener("change", ({ target }) => {
 // For words that are drawn on a canvas, where no node can be changed; redraw them when <html lang> changes.
 globalThis.livdemoWord = (text) => catalogue?.translate(text) ?? text;
 
+// gradio's own translations set <html lang> to the browser's language whenever they are ready, early or late.
+new MutationObserver(() => {
+  if (document.documentElement.lang !== language) document.documentElement.lang = language;
+}).observe(document.documentElement, { attributeFilter: ["lang"] });
+
 const start = () => choose(firstChoice());
 if (document.body) start();
 else document.addEventListener("DOMContentLoaded", start);

@@ -162,6 +162,15 @@ def test_the_list_goes_back_and_forth_without_the_server(address: str, open_page
     _german(linked)
 
 
+def test_the_page_names_its_language_whatever_gradio_says(address: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{address}?lang=en", viewport=DESKTOP, locale="de-DE")
+    expect(page.get_by_role("tab", name="Compare", exact=True)).to_be_visible()
+    page.wait_for_function(QUIET)
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    page.evaluate("document.documentElement.lang = 'de'")  # as gradio does, early or late
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+
+
 def test_english_visitors_fetch_no_catalogue(address: str, open_page: Callable[..., Page]) -> None:
     page = open_page(address, viewport=DESKTOP)
     page.locator('#viewer .lv[data-ready="1"]').wait_for()
