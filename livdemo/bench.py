@@ -36,9 +36,10 @@ class Fed:
 
     @property
     def matches(self) -> bool:
-        """Whether it was fed as it was trained; a smaller picture of a scan that was cut close is no mismatch."""
+        """Whether it was fed as it was trained; how the scan was framed (framing.py) is no mismatch."""
         trained = self.checkpoint.preprocessing
-        return replace(self.preprocessing, size=trained.size) == trained
+        framing = {name: getattr(trained, name) for name in ("size", "kept", "box", "aspect")}
+        return replace(self.preprocessing, **framing) == trained
 
     @property
     def badge(self) -> str:

@@ -139,7 +139,7 @@ class Preprocessing:
     Before all that, a slice is cut down to `box`, if there is one.
 
     size is the side of the network's square input in pixels. The square keeps the proportions of the
-    body: the shorter side is padded with air, and `restore` cuts it off again.
+    body: pixels that are not square are made so, the shorter side is padded with air, and `restore` undoes both.
     """
 
     window: Window
@@ -149,6 +149,7 @@ class Preprocessing:
     zscore_over: ZscoreOver = "volume"
     kept: float = 1.0  # share of the volume that a z-score is over: what was cut off counts as air (framing.py)
     box: Box | None = None  # what of a slice is looked at, where the body is small in it (framing.py); None: all
+    aspect: float = 1.0  # a pixel's height over its width, in mm each (framing.py)
 
     @property
     def counts_air(self) -> bool:
@@ -163,7 +164,8 @@ class Preprocessing:
         found = zscore_of(hu, self.window, self.zscore_over)
         if not self.counts_air:
             return found
-        filled = hu.shape[1] * hu.shape[2] / max(hu.shape[1:]) ** 2  # of the square: the rest will be padded with air
+        height, width = shape_in_square_pixels(hu.shape[1:], self.aspect)
+        filled = height * width / max(height, width) ** 2  # of the square: the rest will be padded with air
         return found.among_black(self.kept * filled)
 
     def __call__(self, hu: np.ndarray, zscore: Zscore | None = None) -> np.ndarray:
@@ -188,7 +190,7 @@ class Preprocessing:
             image = histogram_equalize(image) if self.equalisation == "he" else clahe(image)
             title = "Histogram equalised" if self.equalisation == "he" else "CLAHE"
             steps.append(Step("equalised", title, image, grey))
-        image = resize(pad_to_square(image), self.size)
+        image = resize(pad_to_square(with_square_pixels(image, self.aspect)), self.size)
         steps.append(Step("resized", f"Resized to {self.size}×{self.size}", image, grey))
         if self.normalisation == "zscore":
             if zscore is None:
@@ -207,11 +209,14 @@ class Preprocessing:
             whole[0] = 1
             whole[:, top:bottom, left:right] = replace(self, box=None).restore(maps, (bottom - top, right - left))
             return whole
-        side = max(shape)
-        top, left = _offset(shape[0], side), _offset(shape[1], side)
+        height, width = shape_in_square_pixels(shape, self.aspect)
+        side = max(height, width)
+        top, left = _offset(height, side), _offset(width, side)
         wide = cv2.resize(maps.transpose(1, 2, 0), (side, side), interpolation=cv2.INTER_LINEAR)
-        wide = wide.reshape(side, side, -1).transpose(2, 0, 1)  # OpenCV drops a single channel's axis
-        return wide[:, top : top + shape[0], left : left + shape[1]]
+        wide = wide.reshape(side, side, -1)[top : top + height, left : left + width]  # OpenCV drops a lone channel
+        if (height, width) != shape:
+            wide = cv2.resize(wide, shape[::-1], interpolation=cv2.INTER_LINEAR).reshape(*shape, -1)
+        return wide.transpose(2, 0, 1)
 
     def _cut(self, hu: np.ndarray) -> np.ndarray:
         """Slices (..., Y, X) cut down to the box."""
@@ -228,10 +233,11 @@ class Preprocessing:
             f"window {self.window.width:g}/{self.window.center:g} HU, {names[self.equalisation]}, "
             f"{'0 to 1' if self.normalisation == 'unit' else zscore}, {self.size}×{self.size}"
             f"{', air around the body cut off' if self.box else ''}"
+            f"{', pixels made square' if self.aspect != 1 else ''}"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for the manifest; the last three fields where they are other than usual, so that rows from
+        """Plain values for the manifest; the last four fields where they are other than usual, so that rows from
         before them stay the same."""
         values = asdict(self)
         if self.zscore_over == "volume":
@@ -240,6 +246,8 @@ class Preprocessing:
             del values["kept"]
         if self.box is None:
             del values["box"]
+        if self.aspect == 1:
+            del values["aspect"]
         return values
 
     @classmethod
@@ -255,6 +263,30 @@ class Preprocessing:
                 f"unknown preprocessing {made.equalisation!r}, {made.normalisation!r}, {made.zscore_over!r}"
             )
         return made
+
+
+def shape_in_square_pixels(shape: tuple[int, ...], aspect: float) -> tuple[int, int]:
+    """Rows and columns of a slice (Y, X) once its pixels, `aspect` times as high as wide, are square.
+
+    The longer side of the body's picture gets as many as the longer of the two had: never more memory than that.
+    """
+    if aspect == 1:
+        return shape[0], shape[1]
+    height, width = shape[0] * aspect, float(shape[1])
+    scale = max(shape) / max(height, width)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def with_square_pixels(image: np.ndarray, aspect: float) -> np.ndarray:
+    """(Y, X) with pixels `aspect` times as high as wide -> shape_in_square_pixels; as it is where aspect is 1."""
+    height, width = shape_in_square_pixels(image.shape, aspect)
+    if image.shape == (height, width):
+        return image
+    # One direction may grow while the other shrinks; each is interpolated or averaged by itself.
+    for size in ((image.shape[1], height), (width, height)):
+        shrinks = size[0] < image.shape[1] or size[1] < image.shape[0]
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return image
 
 
 def pad_to_square(image: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ class Inference:
 
     scales: tuple[float, ...] = (1.0,)  # S3: 0.5, 1.0 and 1.5, softmax maps averaged
     liver: Checkpoint | None = None  # first stage of the cascade: where to look
-    suits: bool = True  # a scan that was cut close is given as a smaller picture (framing.py); False: for comparing
+    suits: bool = True  # the picture is framed for the scan (framing.py); False: for comparing
 
     @property
     def passes(self) -> int:
@@ -96,7 +96,7 @@ class Prediction:
     seconds: float  # preparing, network and way back to the CT's grid; loading the model not counted
     peak_memory_mb: float  # of the device's memory on a GPU, of the whole process on a CPU
     rule: str  # how probabilities became labels
-    preprocessing: Preprocessing  # as it was fed: the checkpoint's, with a smaller picture where the scan was cut close
+    preprocessing: Preprocessing  # as it was fed: the checkpoint's, framed for the volume (framing.py)
     probabilities: np.ndarray | None = field(default=None)  # float16 (labels, Z, Y, X), if asked for
     quantised: Quantised | None = None  # the same in bytes, for other rules without another run, if asked for
 
@@ -216,7 +216,7 @@ class Predictor:
         return [phases[name].hu for name in names]
 
     def preprocessing_for(self, volume: Volume) -> Preprocessing:
-        """What this volume is fed with: the checkpoint's, with a smaller picture where the scan was cut close."""
+        """What this volume is fed with: the checkpoint's, framed for it (framing.py)."""
         own = self.checkpoint.preprocessing
         return suited(own, volume, self.checkpoint.size_multiple) if self.inference.suits else own
 
@@ -267,7 +267,7 @@ class Predictor:
         liver = np.stack([ndimage.binary_fill_holes(one) for one in found])
         box = _box_around(liver, CASCADE_MARGIN)
         # As large as ever: S3 cuts the box out in order to see it enlarged.
-        fed = replace(self.checkpoint.preprocessing, kept=self.preprocessing_for(volume).kept)
+        fed = replace(self.preprocessing_for(volume), size=self.checkpoint.preprocessing.size, box=None)
         stack = self._stack(volume, phases)
         maps_of = self._feed(fed, [hu[box] for hu in stack], stack) if box else iter(())
         inside = range(box[0].start, box[0].stop) if box else range(0)

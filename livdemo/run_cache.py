@@ -25,7 +25,7 @@ from livdemo.lits117 import cache_folder
 from livdemo.predictor import Prediction
 from livdemo.rescoring import Quantised
 
-FORMAT = 5  # of the files; raise it when what is kept changes, or how a network is fed
+FORMAT = 6  # of the files; raise it when what is kept changes, or how a network is fed
 _STAMP = ("device", "seconds", "peak_memory_mb", "rule")
 
 

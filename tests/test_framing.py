@@ -3,11 +3,12 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from livdemo.bench import feed, mismatch
+from livdemo.bench import Fed, feed, mismatch
 from livdemo.cases import Case
 from livdemo.checkpoints import Checkpoint
 from livdemo.comparison import Result, compare
@@ -18,6 +19,7 @@ from livdemo.predictor import Inference, Predictor
 from livdemo.report.provenance import stamp
 from livdemo.run_cache import read_run, write_run
 from livdemo.ui.wall import provenance_of
+from livdemo.volume import volume_from_hu
 from tests.made_up import LIVER_HU, TUMOUR_HU, make_volume
 from tests.small_model import write_thresholds
 
@@ -157,6 +159,14 @@ def test_a_smaller_picture_is_no_mismatch_on_the_bench(checkpoint: Checkpoint, c
     assert not other.matches
 
 
+def test_no_framing_is_a_mismatch_on_the_bench(checkpoint: Checkpoint) -> None:
+    for framed in ({"box": (0, 9, 0, 9)}, {"kept": 0.7}, {"aspect": 2.0}, {"size": 48}):
+        fed = replace(checkpoint.preprocessing, **framed)
+        assert Fed(checkpoint, fed, np.zeros((1, 1)), np.zeros((1, 1)), {}).matches, framed
+    other = replace(checkpoint.preprocessing, zscore_over="body")
+    assert not Fed(checkpoint, other, np.zeros((1, 1)), np.zeros((1, 1)), {}).matches
+
+
 def _small_body(side: int = 160, reach: int = 24) -> np.ndarray:
     """A round body, above and left of the middle of a wide field, on a table; (3, side, side) in HU."""
     row, column = np.indices((side, side))
@@ -211,3 +221,58 @@ def test_a_body_that_fills_its_picture_has_no_box() -> None:
     far_apart = np.full((3, 160, 160), -1000)
     far_apart[:, 4:10], far_apart[:, 10:156, 4:10] = 40, 40  # as wide and as long as the slice, and thin
     assert suited(HOUSE, make_volume(far_apart), 16).box is None
+
+
+def _round_body(height: int, width: int, aspect: float, reach: float) -> np.ndarray:
+    """A body that is round in mm, with a small organ above left of its middle; (3, height, width) in HU."""
+    row, column = np.indices((height, width))
+    down, across = (row - (height - 1) / 2) * aspect, column - (width - 1) / 2
+    hu = np.full((3, height, width), -1000)
+    hu[:, down**2 + across**2 < reach**2] = 0
+    hu[:, (down + reach / 3) ** 2 + (across + reach / 3) ** 2 < (reach / 4) ** 2] = 100
+    return hu
+
+
+@pytest.mark.parametrize(("height", "width", "aspect"), [(48, 192, 4.0), (192, 48, 0.25), (96, 192, 2.0)])
+@pytest.mark.parametrize("normalisation", ["unit", "zscore"])
+def test_oblong_pixels_are_made_square_and_come_back(
+    height: int, width: int, aspect: float, normalisation: Literal["unit", "zscore"]
+) -> None:
+    """The same round body, stored in oblong and in square pixels, gives nearly the same picture."""
+    house = Preprocessing(Window(50, 250), normalisation=normalisation, size=96)
+    hu = _round_body(height, width, aspect, 72 * min(1, aspect))
+    oblong = volume_from_hu(hu.astype(np.int16), (5.0, 0.5 * aspect, 0.5))
+    square = make_volume(_round_body(192, 192, 1.0, 72))
+    fed = suited(house, oblong, 16)
+    assert fed.aspect == aspect
+    assert replace(fed, aspect=1.0) == suited(house, square, 16), "square or oblong, it is the same body"
+    assert fed.describe().endswith("pixels made square")
+    assert Preprocessing.from_dict(fed.to_dict()) == fed
+    picture = fed(hu, fed.zscore(hu))[0]
+    wanted = house(square.hu, house.zscore(square.hu))[0]
+    assert picture.shape == wanted.shape == (96, 96)
+    assert np.abs(picture - wanted).mean() < 0.02 * np.ptp(wanted)
+
+    organ = (picture > (picture.max() + picture[48, 48]) / 2).astype(np.float32)
+    back = fed.restore(np.stack([1 - organ, organ]), (height, width))
+    assert back.shape == (2, height, width)
+    overlap = (back[1] > 0.5) & (hu[0] == 100)
+    assert 2 * overlap.sum() / ((back[1] > 0.5).sum() + (hu[0] == 100).sum()) > 0.9
+
+
+def test_a_small_body_in_oblong_pixels_is_cut_out_of_its_air() -> None:
+    hu = _small_body()[:, ::2].copy()  # every second row: as high as before in pixels twice as high
+    hu = np.pad(hu, ((0, 0), (0, 60), (0, 0)), constant_values=-1000)
+    framed = suited(HOUSE, volume_from_hu(hu.astype(np.int16), (5.0, 2.0, 1.0)), 16)
+    whole = suited(HOUSE, make_volume(np.pad(_small_body(), ((0, 0), (0, 120), (0, 0)), constant_values=-1000)), 16)
+    assert framed.box is not None
+    assert whole.box is not None
+    rows = [2 * end for end in framed.box[:2]]
+    assert np.abs(np.subtract([*rows, *framed.box[2:]], whole.box)).max() <= 16
+
+
+def test_what_says_no_spacing_has_square_pixels() -> None:
+    hu = _round_body(48, 192, 4.0, 72).astype(np.int16)
+    assert suited(HOUSE, volume_from_hu(hu, (1.0, 4.0, 1.0), spacing_known=False), 16).aspect == 1
+    assert suited(HOUSE, volume_from_hu(hu, (1.0, 0.7031, 0.70312)), 16).aspect == 1, "headers are rounded"
+    assert suited(HOUSE, volume_from_hu(hu, (1.0, 4.0, 1.0), modality="MR"), 16).aspect == 4, "an MR's too"

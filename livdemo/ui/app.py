@@ -21,6 +21,7 @@ from livdemo.cases import Case, is_built_in, list_cases
 from livdemo.checkpoints import find_checkpoint
 from livdemo.comparison import Comparison, Progress, Result, compare
 from livdemo.errors import InputError
+from livdemo.framing import aspect_of
 from livdemo.intensity import NAMED_WINDOWS, Equalisation, Preprocessing
 from livdemo.predictor import PLAIN, Assembly, decision_rule, named_inference
 from livdemo.report import write_report
@@ -407,8 +408,11 @@ def show_steps(session: Session | None, slice_index: int, window: str, equalisat
     if session is None or window not in NAMED_WINDOWS or equalisation not in EQUALISATIONS:
         return ""
     index = min(max(int(slice_index), 0), session.depth - 1)
-    preprocessing = Preprocessing(NAMED_WINDOWS[window], EQUALISATIONS[equalisation], size=256)
-    return steps_html(session.case.volume.hu[index], preprocessing, session.case.volume.spacing_mm[1:])
+    volume = session.case.volume
+    preprocessing = Preprocessing(
+        NAMED_WINDOWS[window], EQUALISATIONS[equalisation], size=256, aspect=aspect_of(volume)
+    )
+    return steps_html(volume.hu[index], preprocessing, volume.spacing_mm[1:])
 
 
 def model_html(model: str | None) -> str:
