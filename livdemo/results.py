@@ -160,7 +160,7 @@ def plan_in_words(plan: Figures) -> str:
 
 ITEMS = (
     "The batch counts slices: sequences, 3D blocks and contrast phases come so many to a step as make up about that "
-    "number of slices, at least one."
+    "number of slices, at least one. They learn nothing from a volume that has too few neighbouring slices for them."
 )
 
 

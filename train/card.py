@@ -8,6 +8,7 @@ from livdemo.predictor import decision_rule
 from livdemo.results import plan_in_words
 from livdemo.words import counted
 from train.evidence import NOT_YET, learned_from_phantoms, marked
+from train.run import learned
 
 Described = dict[str, Any]  # run.json
 History = list[dict[str, float]]
@@ -37,19 +38,21 @@ def licence_of(sources: list[str]) -> str:
 
 def trained_on(described: Described) -> str:
     """One sentence: how many slices of whom, and who was held out."""
-    counts, drawn = described["slices"], described["drawn_patients"]
+    told, held_out = learned(described), described["slices"]["validation"]
     kind = "rendered phantom" if described["sources"] == ["phantom"] else "CT"
     sides = {side: _whom(described, side) for side in ("train", "validation")}
-    held = f"{sides['validation']} were held out" if counts["validation"] else "nobody was held out"
-    tumours = f" ({described['tumour_slices']['train']} show tumour)" if drawn["train"] else ""
-    return f"Trained on {counts['train']} {kind} slices{tumours} of {sides['train']}; {held}."
+    held = f"{sides['validation']} were held out" if held_out else "nobody was held out"
+    tumours = f" ({told['tumour_slices']} show tumour)" if told["drawn_patients"] else ""
+    return f"Trained on {told['slices']} {kind} slices{tumours} of {sides['train']}; {held}."
 
 
 def _whom(described: Described, side: str) -> str:
     if described["split"]["kind"] == "slice":
         return f"{described['slices'][side]} slices drawn at random"
-    drawn = len(described["drawn_patients"][side])
-    others = len(described["split"][side]) - drawn
+    told = learned(described)
+    patients = told["patients"] if side == "train" else described["split"][side]
+    drawn = len(told["drawn_patients"] if side == "train" else described["drawn_patients"][side])
+    others = len(patients) - drawn
     phantoms = described["sources"] == ["phantom"]
     parts = [
         f"{counted(drawn, 'phantom' if phantoms else 'patient')} with drawn tumours" if drawn else "",
@@ -149,9 +152,9 @@ def _training(spec: ModelSpec, checkpoint: Checkpoint, described: Described, his
 
 def _plan(described: Described) -> str:
     """The plan that was followed, in words. A share of two kinds of masks is told where there are two."""
-    plan, drawn, patients = described["plan"], described["drawn_patients"]["train"], described["split"]["train"]
+    plan, told = described["plan"], learned(described)
     whose = "The paper's recipe as train/ has it" if plan["recipe"] == "paper" else "The house protocol"
-    if not 0 < len(drawn) < len(patients):
+    if not 0 < len(told["drawn_patients"]) < len(told["patients"]):
         plan = plan | {"union_share": 0}
     kept = "the epoch of least validation loss was kept" if plan["keep"] == "best" else "the last epoch was taken"
     return f"{whose}, {described['size']} pixels a side: {plan_in_words(plan)}, {kept}"

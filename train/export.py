@@ -29,7 +29,7 @@ from livdemo.pieces import NECK_MM, SPECK_ML
 from train.batches import shaped
 from train.card import Described, History, card, licence_of, trained_on, weakness
 from train.curves import draw_curves
-from train.run import commit, exported_weights, read_described, read_history, read_state
+from train.run import commit, exported_weights, learned, read_described, read_history, read_state
 
 MAX_BYTES = 6_000_000  # so that a repository with all models stays small
 GOLDEN_STRIDE = 4  # every fourth logit in each direction is kept
@@ -173,7 +173,7 @@ def _checkpoint(
         validation=validation,
         seed=described["seed"],
         commit=described["versions"].get("commit", commit()),
-        licence=licence_of(described["sources"]),
+        licence=licence_of(learned(described)["sources"]),
         margin=spec.margin,
         sequence=spec.sequence,
         depth=spec.depth[described["preset"]],

@@ -32,7 +32,7 @@ from train.liver_free import liver_free_scans
 from train.plan import HOUSE, SECOND_COURSE, THIRD_COURSE, Plan
 from train.polyps import polyp_variant
 from train.pseudo_labels import SURE
-from train.run import Run, without_versions
+from train.run import Run, learned, without_versions
 from train.scans import EIGHT_BIT, Scan
 from train.sources import find_scans, phantom_scans
 from train.sources.phantom import PHANTOM_SHAPE
@@ -167,6 +167,11 @@ class Planned:
         return {**told, "start": None if first is None else first.described}
 
     @cached_property
+    def learned(self) -> dict[str, Any]:
+        """As train.run.learned."""
+        return learned(replace(self.run, start=None).describe())
+
+    @cached_property
     def key(self) -> str:
         """Fingerprint of everything that decides the weights."""
         told = [self.described, self.run.spec.preprocessing[self.run.preset].to_dict(), self.run.spec.labels]
@@ -176,8 +181,8 @@ class Planned:
     @property
     def slices_an_epoch(self) -> int:
         """Network slices: those of sequences, blocks and phases counted one by one."""
-        spec, train = self.run.spec, self.described["slices"]["train"]
-        return self.run.plan.slices_per_epoch or train * spec.slices_an_item(self.run.preset)
+        spec = self.run.spec
+        return self.run.plan.slices_per_epoch or self.learned["slices"] * spec.slices_an_item(self.run.preset)
 
     @property
     def is_plain(self) -> bool:

@@ -19,6 +19,7 @@ from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from livdemo.errors import InputError
 from livdemo.models import ModelSpec, Preset
 from train.cache import Slices
 from train.plan import Plan
+from train.sampling import long_enough, runs_of
 from train.split import Split, write_split
 
 History = list[dict[str, float]]
@@ -50,8 +52,10 @@ class Run:
         """What run.json holds; two runs are the same when this is, versions apart."""
         sides = {side: self.split.indices(self.slices, side) for side in ("train", "validation")}
         tumour = self.slices.has_tumour()
-        # Stands there where it is used: runs from before it existed stay the same.
+        # These two stand there where there is something to say: runs from before they existed stay the same.
         pseudo = {} if self.pseudo is None else {"pseudo_labels": self.pseudo}
+        learnable = long_enough(runs_of(self.slices), sides["train"], self.spec.slices_at_once(self.preset))
+        learned = {} if len(learnable) == len(sides["train"]) else {"learned": self._facts(learnable)}
         return json.loads(
             json.dumps(
                 {
@@ -63,6 +67,7 @@ class Run:
                     "start": None if self.start is None else read_described(self.start),
                     "split": asdict(self.split),
                     **pseudo,
+                    **learned,
                     "sources": sorted(set(self.slices.source)),
                     "slices": {side: len(chosen) for side, chosen in sides.items()},
                     "tumour_slices": {side: int(tumour[chosen].sum()) for side, chosen in sides.items()},
@@ -74,6 +79,31 @@ class Run:
                 }
             )
         )
+
+    def _facts(self, learnable: np.ndarray) -> dict[str, Any]:
+        """What there is to say of the slices that the network can learn from, by their indices."""
+        patient = self.slices.patient[learnable]
+        return {
+            "slices": len(learnable),
+            "tumour_slices": int(self.slices.has_tumour()[learnable].sum()),
+            "sources": sorted(set(self.slices.source[learnable])),
+            "patients": sorted(set(patient)),
+            "drawn_patients": sorted(set(patient[self.slices.full[learnable]])),
+        }
+
+
+def learned(described: dict[str, Any]) -> dict[str, Any]:
+    """Of run.json, what the network learned from: "slices", "tumour_slices", "sources", "patients", "drawn_patients".
+
+    That is the training side, but for a network of sequences or blocks those of it that have enough neighbours.
+    """
+    return described.get("learned") or {
+        "slices": described["slices"]["train"],
+        "tumour_slices": described["tumour_slices"]["train"],
+        "sources": described["sources"],
+        "patients": described["split"]["train"],
+        "drawn_patients": described["drawn_patients"]["train"],
+    }
 
 
 def commit() -> str:
@@ -107,9 +137,10 @@ def begin(run: Run) -> None:
 
 
 def without_versions(described: dict[str, Any]) -> dict[str, Any]:
-    """What decides the weights: run.json, and that of the run it began with, less the versions of the code."""
+    """What decides the weights: run.json, and that of the run it began with, less the versions of the code and what
+    follows from the rest."""
     start = described.get("start")
-    kept = {key: value for key, value in described.items() if key != "versions"}
+    kept = {key: value for key, value in described.items() if key not in ("versions", "learned")}
     return {**kept, "start": without_versions(start) if start else None}
 
 

@@ -245,6 +245,14 @@ def test_rows_from_before_it_was_known_who_is_who_are_marked_and_compared() -> N
     assert "(`unet64`) |" in page(clean)
 
 
+def test_a_network_of_neighbouring_slices_never_learned_from_the_twins() -> None:
+    rows = three_folds("dalunet", LOW)
+    for row in rows:
+        del row["left_out"]
+    (model,) = tables(rows)["protocols"][0]["models"]
+    assert not model["twins"]
+
+
 def test_a_label_that_the_reference_has_nothing_of_has_no_dice() -> None:
     def seen(case: str, millilitres: float) -> Row:
         about = {"case": case, "label": "tumour", "state": "reference empty", "dice": 0.0, "seconds": 1.0, "slices": 1}

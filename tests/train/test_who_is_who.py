@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from livdemo.lits117 import is_cached, read_lits117
+from livdemo.models import list_models
 from train.cache import cached_slices
+from train.sampling import long_enough, runs_of
 from train.scans import Scan
 from train.sources import find_scans
 from train.sources.lits_patients import (
@@ -118,6 +120,15 @@ def test_what_the_page_says_was_learned_from(scans: list[Scan]) -> None:
     assert count["LiTS 117"] == 6
     ircadb = [scan for scan in union if scan.patient == IRCADB_AGAIN]
     assert (len(ircadb), sum(len(scan.files) // 2 for scan in ircadb)) == (18, 59)
+
+
+def test_no_network_of_neighbouring_slices_learned_from_them(scans: list[Scan], tmp_path: Path) -> None:
+    """What train.run_log.learned_from_twins takes for granted."""
+    slices = cached_slices(scans, tmp_path, 8)
+    theirs = np.flatnonzero(np.isin(slices.patient, list(NEVER_LEARNED)))
+    fewest = min(spec.slices_at_once("classroom") for spec in list_models() if spec.input_kind != "slice")
+    assert len(theirs) > 100
+    assert len(long_enough(runs_of(slices), theirs, fewest)) == 0
 
 
 def test_the_volumes_in_between_are_known_by_counting() -> None:
