@@ -116,6 +116,7 @@ def _row(
         "sources": one.learned["sources"],
         "split": described["split"]["kind"],
         "left_out": list(described["split"]["left_out"]),
+        "slices_at_once": one.run.spec.slices_at_once(one.run.preset),
         "slices": described["slices"] | {"train": one.learned["slices"]},
         "drawn_patients": described["drawn_patients"] | {"train": one.learned["drawn_patients"]},
         "parameters": checkpoint.parameters,

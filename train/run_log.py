@@ -42,6 +42,12 @@ def how_asked(row: Row) -> dict[str, float]:
     return {"asked_size": asked_size(row), "neck_mm": neck_mm(row), "speck_ml": speck_ml(row)}
 
 
+def slices_at_once(row: Row) -> int:
+    """Neighbouring slices that the network sees together. Rows from before that was told are of the models' own."""
+    own: int = row.get("slices_at_once", 0) or get_model(row["model"]).slices_at_once(row["preset"])
+    return own
+
+
 def learned_from_twins(row: Row) -> bool:
     """Whether its network may have learned from held-out or test patients under other names.
 
@@ -49,8 +55,7 @@ def learned_from_twins(row: Row) -> bool:
     not say whom the split left out. But not with networks of sequences or blocks: those slices have too few neighbours
     (tests/train/test_who_is_who.py), so no such network learned from one.
     """
-    alone = get_model(row["model"]).input_kind == "slice"
-    return alone and "ct_liver_only" in row["sources"] and "left_out" not in row
+    return slices_at_once(row) == 1 and "ct_liver_only" in row["sources"] and "left_out" not in row
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -251,6 +251,11 @@ def test_a_network_of_neighbouring_slices_never_learned_from_the_twins() -> None
         del row["left_out"]
     (model,) = tables(rows)["protocols"][0]["models"]
     assert not model["twins"]
+    rows = [row | {"model": "unet64"} for row in rows]
+    (single,) = tables(rows)["protocols"][0]["models"]
+    assert single["twins"]
+    (stacked,) = tables([row | {"slices_at_once": 5} for row in rows])["protocols"][0]["models"]
+    assert not stacked["twins"]
 
 
 def test_a_label_that_the_reference_has_nothing_of_has_no_dice() -> None:
