@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 
 NECK_MM = 28.0  # cutting there leaves the liver that is drawn in each of fifteen training volumes as it is
 # A ball of 5 mm across: smaller than any tumour that is drawn in the training volumes, as far as their heights tell the
-# spacing, and of what networks see there many false alarms and no hit (study "specks").
+# spacing, and of what networks see there many false alarms and hardly a hit (study "specks").
 SPECK_ML = 0.065
 _LITTLE = 0.1  # of the liver's largest area: below it a slice shows little of it
 _STEP_MM = 4.0  # of the grid on which necks are looked for
