@@ -57,7 +57,8 @@ How to read the tables
   lesions are no 62 tumours: 31 of them are in five scans of patient F, 23 in two of patient A.
 - *Pooled slices* is the training loop's own Dice over all pixels of a fold's held-out slices, those of liver-only
   patients among them, averaged over the folds; it does not know how the network is asked afterwards.
-- *Seconds a slice* are of one thread beside other work on a shared machine: good to a factor of two.
+- *Seconds a slice* are the median over volumes, of one thread beside other work on a shared machine: good to a factor
+  of two.
 - Models stand in the order of the list, not by score.
 
 Words

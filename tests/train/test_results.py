@@ -35,6 +35,7 @@ def test_the_committed_page_and_cards_are_what_the_log_gives(tmp_path: Path) -> 
 def test_a_mean_and_its_misses_by_hand() -> None:
     rows = three_folds("unet64", LOW)
     rows[1]["patients"] = [patient("B", 0.8, 0.0, missed=1, lesions_found=0), patient("F", 1.0, None, lesions=0)]
+    rows[0]["volumes"][0]["seconds"] = 500.0  # while the machine stood still
     (model,) = tables(rows)["protocols"][0]["models"]
     assert model["liver_dice"]["mean"] == pytest.approx((4 * 0.9 + 0.8 + 1.0) / 6)
     assert model["liver_dice"]["n"] == 6
