@@ -49,13 +49,13 @@ def body_box(hu: np.ndarray, aspect: float = 1.0) -> Box | None:
     As large at the least as the largest piece that is no air, without its thin parts: a table, clothes, a tube.
     aspect: a pixel's height over its width; lengths below are in widths of a pixel.
     """
-    pixel = (aspect, 1.0)
-    whole = max(hu.shape[1] * aspect, hu.shape[2])
     if min(hu.shape[1:]) < FINE_ENOUGH:
         return None
     body = largest_piece(ndimage.binary_opening(hu[:, ::_STRIDE, ::_STRIDE] > FAT_HU, np.ones((1, 3, 3), bool)))
     if not body.any():
         return None
+    pixel = (aspect, 1.0)
+    whole = max(hu.shape[1] * aspect, hu.shape[2])
     box = ndimage.find_objects(body.view(np.uint8))[0][1:]
     reach = max((side.stop - side.start) * one for side, one in zip(box, pixel, strict=True)) * _STRIDE
     area = float(np.percentile(body.sum(axis=(1, 2)), 75)) * _STRIDE**2 * aspect

@@ -283,10 +283,7 @@ def with_square_pixels(image: np.ndarray, aspect: float) -> np.ndarray:
     if image.shape == (height, width):
         return image
     # One direction may grow while the other shrinks; each is interpolated or averaged by itself.
-    for size in ((image.shape[1], height), (width, height)):
-        shrinks = size[0] < image.shape[1] or size[1] < image.shape[0]
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return image
+    return _scaled(_scaled(image, height, image.shape[1]), height, width)
 
 
 def pad_to_square(image: np.ndarray) -> np.ndarray:
@@ -304,8 +301,13 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     """(S, S) -> (size, size); pixels are averaged when it shrinks and interpolated when it grows."""
     if image.shape == (size, size):
         return image
-    shrinks = size < image.shape[0]
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return _scaled(image, size, size)
+
+
+def _scaled(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(Y, X) -> (height, width), pixels averaged where it shrinks."""
+    shrinks = height < image.shape[0] or width < image.shape[1]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _offset(length: int, side: int) -> int:

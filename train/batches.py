@@ -41,7 +41,7 @@ class Feed:
         self.of_views = replace(self.preprocessing, size=view_side(spec, preset, plan))
         self.depth = spec.slices_at_once(preset)
         self.runs = runs_of(slices)
-        self.inside = inside if self.depth == 1 else long_enough(self.runs, inside, self.depth)
+        self.inside = long_enough(self.runs, inside, self.depth)
         how = AUGMENTATIONS[plan.augmentation]
         # Beyond an MR or colour picture is black, not air of −1000 HU.
         self._how = how if (slices.modality == "CT").all() else replace(how, outside=0.0)

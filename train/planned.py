@@ -163,13 +163,17 @@ class Planned:
     def described(self) -> dict[str, Any]:
         """run.json without the versions: what an adopted folder has to be equal to."""
         first = self.begins_with
-        told = without_versions(replace(self.run, start=None).describe())
-        return {**told, "start": None if first is None else first.described}
+        return {**without_versions(self._told), "start": None if first is None else first.described}
 
-    @cached_property
+    @property
     def learned(self) -> dict[str, Any]:
         """As train.run.learned."""
-        return learned(replace(self.run, start=None).describe())
+        return learned(self._told)
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        """run.json, but for what it began with."""
+        return replace(self.run, start=None).describe()
 
     @cached_property
     def key(self) -> str:

@@ -55,7 +55,7 @@ class Run:
         # These two stand there where there is something to say: runs from before they existed stay the same.
         pseudo = {} if self.pseudo is None else {"pseudo_labels": self.pseudo}
         learnable = long_enough(runs_of(self.slices), sides["train"], self.spec.slices_at_once(self.preset))
-        learned = {} if len(learnable) == len(sides["train"]) else {"learned": self._facts(learnable)}
+        fewer = {} if len(learnable) == len(sides["train"]) else {"learned": self._facts(learnable)}
         return json.loads(
             json.dumps(
                 {
@@ -67,7 +67,7 @@ class Run:
                     "start": None if self.start is None else read_described(self.start),
                     "split": asdict(self.split),
                     **pseudo,
-                    **learned,
+                    **fewer,
                     "sources": sorted(set(self.slices.source)),
                     "slices": {side: len(chosen) for side, chosen in sides.items()},
                     "tumour_slices": {side: int(tumour[chosen].sum()) for side, chosen in sides.items()},
