@@ -31,7 +31,7 @@ from livdemo.dicom import is_dicom
 from livdemo.errors import InputError
 from livdemo.lits117 import WHEEL_MB, can_fetch, is_cached, read_lits117
 from livdemo.phantom import PHASES, make_phantom
-from livdemo.volume import VOLUMES, Volume, read_label_map, read_volume, volume_from_hu
+from livdemo.volume import VOLUMES, Volume, read_reference, read_volume, volume_from_hu
 
 # A folder counts as a DICOM series when one of its first files is one.
 _DICOM_LOOKS = 20
@@ -102,8 +102,7 @@ def is_built_in(name: str) -> bool:
 
 def open_files(files: CaseFiles, resample: bool = False) -> Case:
     """Read a scan and its reference; `resample` lets a reference lie on another grid. InputError names the file."""
-    volume = read_volume(files.scan)
-    reference = None if files.reference is None else read_label_map(files.reference, volume, resample=resample)
+    volume, reference = read_reference(files.reference, read_volume(files.scan), resample)
     info = _own_info(files)
     return Case(info.name, volume, reference, info.source, info.licence, info.note)
 

@@ -10,7 +10,7 @@ Whatever can be wrong with a visitor's file comes back as InputError: one senten
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,14 @@ __all__ = [
     "SourceGrid",
     "Volume",
     "read_label_map",
+    "read_reference",
     "read_volume",
     "volume_from_hu",
     "write_label_map",
 ]
 
 NIFTI = (".nii", ".nii.gz")
+LEAST_INSIDE = 0.5  # of what a mask marks: with less in the scan it is that of another one, or of a shifted header
 DESCRIP_BYTES = 79  # of the header's 80: some readers want a closing zero
 ITK_VOLUMES = (".nrrd", ".nhdr", ".mha", ".mhd")
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -146,17 +148,38 @@ def read_label_map(path: str | Path, volume: Volume, resample: bool = False) -> 
     A mask of 0 and 1 is the liver. The mask may have other axis orders and directions than the scan; its
     eight corners must lie on the scan's within SAME_GRID_VOXELS. Otherwise GeometryMismatch names both grids, and
     resample=True takes for each voxel of the scan the mask's nearest one in the patient (0 outside the mask).
-    InputError for every other fault: other labels, a mask that does not touch the scan, a file that cannot be
+    InputError for every other fault: other labels, a mask that lies mostly beside the scan, a file that cannot be
     read.
     """
+    return _label_map_and_notes(path, volume, resample)[0]
+
+
+def read_reference(
+    path: str | Path | None, volume: Volume, resample: bool = False
+) -> tuple[Volume, npt.NDArray[np.uint8] | None]:
+    """The scan with what a visitor should know of its reference, and the reference as of read_label_map.
+
+    None where there is no path.
+    """
+    if path is None:
+        return volume, None
+    label_map, notes = _label_map_and_notes(path, volume, resample)
+    return replace(volume, warnings=(*volume.warnings, *notes)), label_map
+
+
+def _label_map_and_notes(
+    path: str | Path, volume: Volume, resample: bool
+) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
     with _opened(Path(path), as_labels=True) as image:
         labels = read_labels(image)  # (i, j, k) of the mask's file
     on_source = reorder_onto(labels, image.grid, volume.grid)
-    if on_source is None and not resample:
-        raise GeometryMismatch(_mismatch(image, volume))
+    notes: tuple[str, ...] = ()
     if on_source is None:
-        on_source = _resampled(labels, image, volume)
-    return np.ascontiguousarray(volume.grid.to_display(on_source))
+        if not resample:
+            raise GeometryMismatch(_mismatch(image, volume))
+        notes = _notes_of_resampling(labels, image, volume)
+        on_source = _resampled(labels, image.grid, volume.grid)
+    return np.ascontiguousarray(volume.grid.to_display(on_source)), notes
 
 
 @dataclass(frozen=True)
@@ -277,22 +300,47 @@ def _mismatch(image: ImageFile, volume: Volume) -> str:
     )
 
 
-def _resampled(labels: npt.NDArray[np.uint8], image: ImageFile, volume: Volume) -> npt.NDArray[np.uint8]:
+def _resampled(labels: npt.NDArray[np.uint8], mask: SourceGrid, scan: SourceGrid) -> npt.NDArray[np.uint8]:
     """labels (i, j, k) of the mask's file -> its nearest ones at the voxels (i, j, k) of the scan's file."""
-    index = voxel_map(image.grid, volume.grid)
+    index = voxel_map(mask, scan)
     # grid-constant: a mask voxel reaches half a voxel beyond its centre at the border too.
-    on_source = ndimage.affine_transform(
+    return ndimage.affine_transform(
         np.ascontiguousarray(labels),
         index[:3, :3],
         index[:3, 3],
-        volume.grid.shape,
+        scan.shape,
         order=0,
         mode="grid-constant",
         cval=0,
     )
-    if labels.any() and not on_source.any():
+
+
+def _notes_of_resampling(labels: npt.NDArray[np.uint8], image: ImageFile, volume: Volume) -> tuple[str, ...]:
+    """What to say of a mask (i, j, k) that is resampled; InputError where most of what it marks is not in the scan."""
+    inside = _share_inside(labels, image.grid, volume.grid)
+    grids = f"{image.grid.describe()} against {volume.grid.describe()}"
+    if inside == 0:
         raise InputError(
-            f"{image.name} and the scan do not overlap in the patient ({image.grid.describe()} against "
-            f"{volume.grid.describe()}): give the mask of this scan."
+            f"{image.name} and the scan do not overlap in the patient ({grids}): give the mask of this scan."
         )
-    return on_source
+    if inside < LEAST_INSIDE:
+        raise InputError(
+            f"Of what {image.name} marks only {inside:.0%} lie inside the scan ({grids}): give the mask of this scan."
+        )
+    cut_off = f" {1 - inside:.0%} of what it marks lie outside the scan and are not scored." if inside < 0.995 else ""
+    return (
+        f"{image.name} lies on another grid than the scan and was resampled by nearest neighbour: scores change a "
+        f"little.{cut_off}",
+    )
+
+
+def _share_inside(labels: npt.NDArray[np.uint8], mask: SourceGrid, scan: SourceGrid) -> float:
+    """Of the marked voxels (i, j, k) of a mask, how many have their middle inside the scan; 1 of an empty mask."""
+    to_scan = voxel_map(scan, mask)
+    inside = 0
+    for i, plane in enumerate(labels):  # one after the other: the indices of all need a hundred bytes a voxel
+        marked = np.argwhere(plane)
+        index = np.column_stack([np.full(len(marked), i), marked]) @ to_scan[:3, :3].T + to_scan[:3, 3]
+        inside += int(((index >= -0.5) & (index <= np.array(scan.shape) - 0.5)).all(axis=1).sum())
+    marked_voxels = np.count_nonzero(labels)
+    return inside / marked_voxels if marked_voxels else 1.0

@@ -16,6 +16,7 @@ from livdemo.volume import (
     MaskOrigin,
     Volume,
     read_label_map,
+    read_reference,
     read_volume,
     volume_from_hu,
     write_label_map,
@@ -280,6 +281,49 @@ def test_a_mask_elsewhere_in_the_patient_is_refused(tmp_path: Path, scan: Volume
     with pytest.raises(InputError) as error:
         read_label_map(tmp_path / "mask.nii.gz", scan, resample=True)
     refusal(error, "mask.nii.gz", "do not overlap")
+
+
+def shifted_slabs(path: Path, voxels: int) -> Path:
+    """A liver in ten slices of 1 mm, so many of which lie below the lowest of a scan that begins at 0."""
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    affine[2, 3] = -voxels
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 10), np.uint8), affine), path)
+    return path
+
+
+def test_what_of_a_mask_lies_outside_the_scan_is_said(tmp_path: Path) -> None:
+    scan = volume_from_hu(np.zeros((20, 4, 4), np.int16), (1.0, 1.0, 1.0))
+    inside, label_map = read_reference(shifted_slabs(tmp_path / "inside.nii.gz", 0), scan, resample=True)
+    assert label_map is not None
+    assert label_map.sum() == 160
+    (note,) = inside.warnings
+    assert "inside.nii.gz lies on another grid" in note
+    assert "outside" not in note
+    (note,) = read_reference(shifted_slabs(tmp_path / "mask.nii.gz", 3), scan, resample=True)[0].warnings
+    assert "30% of what it marks lie outside the scan and are not scored" in note
+
+
+def test_a_mask_that_lies_mostly_beside_the_scan_is_refused(tmp_path: Path) -> None:
+    scan = volume_from_hu(np.zeros((20, 4, 4), np.int16), (1.0, 1.0, 1.0))
+    with pytest.raises(InputError) as error:
+        read_reference(shifted_slabs(tmp_path / "mask.nii.gz", 6), scan, resample=True)
+    refusal(error, "mask.nii.gz", "only 40% lie inside the scan", "the mask of this scan")
+
+
+def test_an_empty_mask_on_another_grid_is_the_reference_of_a_scan_without_liver(tmp_path: Path) -> None:
+    scan = volume_from_hu(np.zeros((20, 4, 4), np.int16), (1.0, 1.0, 1.0))
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 10), np.uint8), np.diag([-1.0, -1.0, 1.0, 1.0])), tmp_path / "none.nii.gz")
+    label_map = read_label_map(tmp_path / "none.nii.gz", scan, resample=True)
+    assert label_map.shape == (20, 4, 4)
+    assert not label_map.any()
+
+
+def test_a_reference_on_the_scans_grid_adds_no_note(tmp_path: Path, scan: Volume) -> None:
+    path = write_nifti(tmp_path / "mask.nii.gz", numbered_labels())
+    volume, label_map = read_reference(path, scan)
+    assert volume.warnings == scan.warnings
+    np.testing.assert_array_equal(label_map, numbered_labels())
+    assert read_reference(None, scan) == (scan, None)
 
 
 @pytest.mark.parametrize(

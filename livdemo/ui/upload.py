@@ -7,7 +7,7 @@ from pathlib import Path
 
 from livdemo.cases import Case
 from livdemo.errors import InputError
-from livdemo.volume import read_label_map, read_volume
+from livdemo.volume import read_reference, read_volume
 
 
 def read_upload(ct: Sequence[str] | None, reference: str | None, resample: bool) -> Case:
@@ -21,6 +21,6 @@ def read_upload(ct: Sequence[str] | None, reference: str | None, resample: bool)
             for number, path in enumerate(ct):
                 shutil.copyfile(path, Path(folder) / f"{number:05d} {Path(path).name}")
             volume = read_volume(folder)
-    label_map = None if reference is None else read_label_map(reference, volume, resample=resample)
+    volume, label_map = read_reference(reference, volume, resample)
     name = Path(ct[0]).name.split(".")[0]
     return Case(name, volume, label_map, "your upload", "yours", "")
