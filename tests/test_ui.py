@@ -134,7 +134,20 @@ def test_an_upload_with_its_reference(tmp_path: Path) -> None:
     session = opened[0]
     assert np.array_equal(session.case.reference, case.reference)
     assert "32 × 32 × 6 voxels" in opened[3]
+    assert opened[-1].value == app.UPLOADED
+    assert ("Your upload: ct", app.UPLOADED) in opened[-1].choices
     close_session(session)
+
+
+def test_ones_own_case_can_be_chosen_from_the_list_again(tmp_path: Path) -> None:
+    volume = block_case().volume
+    path = tmp_path / "ct.nii.gz"
+    nibabel.Nifti1Image(volume.grid.from_display(volume.hu), volume.grid.affine).to_filename(path)
+    chosen = app.choose_case(app.UPLOADED, [str(path)], None, False, None, *ASKED)
+    assert "32 × 32 × 6 voxels" in chosen[3]
+    close_session(chosen[0])
+    taken_away = app.choose_case(app.UPLOADED, None, None, False, None, *ASKED)
+    assert "No CT was chosen" in taken_away[4]
 
 
 def test_names_of_files_are_escaped(tmp_path: Path) -> None:

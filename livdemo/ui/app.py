@@ -44,6 +44,7 @@ from livdemo.ui.upload import read_upload
 from livdemo.ui.viewer import Pane, ct_viewer, parse_slice, viewer_value
 
 FIRST_CASE = "phantom"
+UPLOADED = "upload/"  # in the list of cases: what was opened from the panel; no case of the catalogue has a slash
 MESSAGE = 4  # where _opened() and _refused() have what is said about the case
 SECONDS_BETWEEN_PICTURES = 0.7  # how often a running model's slices are sent to the viewer
 SESSION_SECONDS = 3600
@@ -159,11 +160,12 @@ def build_app() -> gr.Blocks:
         opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
         opened += [segment["run"], segment["cancel"], score["cards"], score["table"], score["curve"], score["files"]]
         opened += [link]
+        files = [upload["ct"], upload["reference"], upload["resample"]]
         old_runs = [running, told, *wall.running]  # they would go on and bring the old case back onto the screen
         opening = case.input(
-            open_case,
-            [case, session, *asked],
-            opened,
+            choose_case,
+            [case, *files, session, *asked],
+            [*opened, case],
             cancels=old_runs,
             **QUIET,
         )
@@ -180,7 +182,7 @@ def build_app() -> gr.Blocks:
             on_press(button, link, parts["models"], parts["untrained"])
         uploaded = upload["open"].click(
             open_upload,
-            [upload["ct"], upload["reference"], upload["resample"], session, *asked],
+            [*files, session, *asked],
             [*opened, case],
             cancels=old_runs,
             api_visibility="private",
@@ -307,6 +309,21 @@ def open_case(name: str, session: Session | None, window: str, equalisation: str
         return _refused(error, session)
 
 
+def choose_case(
+    name: str,
+    ct: list[str] | None,
+    reference: str | None,
+    resample: bool,
+    session: Session | None,
+    window: str,
+    equalisation: str,
+) -> list[Any]:
+    """What was chosen from the list: a case of the catalogue, or once more the visitor's own."""
+    if name == UPLOADED:
+        return open_upload(ct, reference, resample, session, window, equalisation)
+    return [*open_case(name, session, window, equalisation), gr.skip()]
+
+
 def open_link(session: Session | None, window: str, equalisation: str, request: gr.Request) -> list[Any]:
     """What the page's address asks for; what it asks for in vain is said, and the rest is as on a first visit."""
     link = read_link(request.query_params)
@@ -331,12 +348,13 @@ def open_upload(
     window: str,
     equalisation: str,
 ) -> list[Any]:
-    """The visitor's own CT; on any error the case that was open stays open."""
+    """The visitor's own CT, which is on the list of cases then; on any error the case that was open stays open."""
     try:
         case = read_upload(ct, reference, resample)
     except InputError as error:
         return [*_refused(error, session), gr.skip()]
-    return [*_opened(case, session, window, equalisation), gr.Dropdown(value=None)]
+    choices = [*_case_choices(), (f"Your upload: {case.name}", UPLOADED)]
+    return [*_opened(case, session, window, equalisation), gr.Dropdown(choices, value=UPLOADED)]
 
 
 def _opened(

@@ -110,6 +110,19 @@ def test_one_visitor_does_not_see_the_other(address: str, open_page: Callable[..
     assert "patient-4711" not in other.content()
 
 
+def test_ones_own_case_is_on_the_list(address: str, open_page: Callable[..., Page], tmp_path: Path) -> None:
+    page = open_page(address)
+    _ready(page)
+    open_file(page, small_ct(tmp_path, 5))
+    case, facts = page.get_by_label("Case", exact=True), page.locator(".facts").first
+    expect(case).to_have_value("Your upload: patient-4711")
+    expect(facts).to_contain_text("48 × 48 × 5 voxels")
+    for name, voxels in (("Phantom", "256 × 256 × 64"), ("Your upload", "48 × 48 × 5")):
+        case.click()
+        page.get_by_role("option", name=name).click()
+        expect(facts).to_contain_text(f"{voxels} voxels")
+
+
 def test_a_bad_file_is_explained_and_the_case_stays(
     address: str, open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
