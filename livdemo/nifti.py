@@ -22,6 +22,7 @@ from nibabel.spatialimages import HeaderDataError
 from livdemo.errors import InputError
 from livdemo.grid import Affine, SourceGrid, Triple, is_usable
 from livdemo.voxels import SLAB_BYTES, ImageFile, check_size, rescaled
+from livdemo.words import counted
 
 HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}  # by the length that both begin with
 
@@ -114,7 +115,9 @@ def _checked_shape(header: nib.Nifti1Header, name: str) -> Triple:
             "file of its own."
         )
     if len(shape) < 2:
-        raise InputError(f"{name} has {len(shape)} dimensions: an image needs at least 2, so export it again.")
+        raise InputError(
+            f"{name} has {counted(len(shape), 'dimension')}: an image needs at least 2, so export it again."
+        )
     i, j, k = (*shape, 1)[:3]
     check_size(name, (i, j, k))
     return i, j, k

@@ -109,10 +109,10 @@ def _check_gaps(name: str, files: Sequence[str], heights: Array) -> None:
     what = f" ({missing} missing)" if missing > 0 else ""
     raise InputError(
         f"{name} has a gap: {files[n]} and {files[n + 1]} lie {steps[n]:.2f} mm apart{what} at "
-        f"{heights[n]:.2f} mm, the others {usual:.2f} mm: add what is missing or export the series again."
+        f"height {heights[n]:.2f} mm, the others {usual:.2f} mm: add what is missing or export the series again."
         if steps[n] > usual
         else f"{name} has uneven slices: {files[n]} and {files[n + 1]} lie {steps[n]:.2f} mm apart at "
-        f"{heights[n]:.2f} mm, the others {usual:.2f} mm: give a series of even spacing."
+        f"height {heights[n]:.2f} mm, the others {usual:.2f} mm: give a series of even spacing."
     )
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from livdemo.errors import InputError
 from livdemo.grid import SourceGrid
+from livdemo.words import counted
 
 # A CT of 1,200 slices of 512×512: 600 MiB as int16. Longer scans than that are whole bodies at 0.6 mm.
 MAX_VOXELS = 512 * 512 * 1200
@@ -106,10 +107,12 @@ def read_hu(image: ImageFile) -> tuple[npt.NDArray[np.int16], tuple[str, ...]]:
         )
     warnings = []
     if not_finite:
-        warnings.append(f"{not_finite:,} {_voxels(not_finite)} without a number (NaN or infinite) were taken for air.")
+        warnings.append(
+            f"{counted(not_finite, 'voxel')} without a number (NaN or infinite) {_were(not_finite)} taken for air."
+        )
     if clipped:
         warnings.append(
-            f"{clipped:,} {_voxels(clipped)} outside {INT16.min}..{INT16.max} HU were clipped to that range."
+            f"{counted(clipped, 'voxel')} outside {INT16.min}..{INT16.max} HU {_were(clipped)} clipped to that range."
         )
     return hu, tuple(warnings)
 
@@ -155,5 +158,5 @@ def _wrong_labels(name: str, wrong: list[float]) -> str:
     return f"{name} has the values {listed}{more}, but labels are 0 background, 1 liver, 2 tumour: {mend}."
 
 
-def _voxels(count: int) -> str:
-    return "voxel" if count == 1 else "voxels"
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"

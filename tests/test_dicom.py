@@ -247,7 +247,7 @@ def test_missing_slices_are_a_gap(tmp_path: Path, lost: list[int], gap: str, cou
     refused(
         folder,
         f"slice{lost[0] - 1:03d}.dcm and slice{lost[-1] + 1:03d}.dcm lie {gap} apart ({count} missing)",
-        f"at {UP + (lost[0] - 1) * STEP:.2f} mm",
+        f"at height {UP + (lost[0] - 1) * STEP:.2f} mm",
         "the others 2.50 mm",
     )
 

@@ -103,7 +103,7 @@ def test_float_volumes_are_checked_for_nan(tmp_path: Path) -> None:
     sitk.WriteImage(itk_image(values), tmp_path / "scan.mha")
     volume = read_volume(tmp_path / "scan.mha")
     assert volume.hu[1, 2, 3] == -1024
-    assert "1 voxel without a number (NaN or infinite) were taken for air." in volume.warnings
+    assert "1 voxel without a number (NaN or infinite) was taken for air." in volume.warnings
 
 
 def test_a_flat_image_is_one_slice(tmp_path: Path) -> None:

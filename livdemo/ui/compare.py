@@ -413,8 +413,8 @@ def run_wall(session: Session | None, standing: Standing | None, *controls: obje
         share = number / len(missing)
         yield [session, *view, status_html(f"{before} done", share), *_busy()]
     text = _summary(session, [name for name in missing if name not in failed], time.monotonic() - began)
-    problem = " ".join(failed.values())
-    yield [gr.skip(), *unchanged, status_html(text, 1.0), *free, alert(InputError(problem)) if problem else ""]
+    problems = "".join(alert(InputError(reason)) for reason in failed.values())
+    yield [gr.skip(), *unchanged, status_html(text, 1.0), *free, problems]
 
 
 def _busy() -> list[Any]:
