@@ -146,8 +146,15 @@ def test_ones_own_case_can_be_chosen_from_the_list_again(tmp_path: Path) -> None
     chosen = app.choose_case(app.UPLOADED, [str(path)], None, False, None, *ASKED)
     assert "32 × 32 × 6 voxels" in chosen[3]
     close_session(chosen[0])
-    taken_away = app.choose_case(app.UPLOADED, None, None, False, None, *ASKED)
-    assert "No CT was chosen" in taken_away[4]
+
+
+def test_a_case_that_is_refused_leaves_the_list_at_what_is_open() -> None:
+    opened = app.choose_case("phantom", None, None, False, None, *ASKED)[0]
+    for name, why in ((app.UPLOADED, "No CT was chosen"), ("no such case", "There is no case")):
+        refused = app.choose_case(name, None, None, False, opened, *ASKED)
+        assert why in refused[4]
+        assert refused[-1] == "phantom"
+    close_session(opened)
 
 
 def test_names_of_files_are_escaped(tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ def open_case(name: str, session: Session | None, window: str, equalisation: str
     try:
         return _opened(built_in.open_case(name), session, window, equalisation, name, link)
     except InputError as error:
-        return _refused(error, session)
+        return _refused(error)
 
 
 def choose_case(
@@ -320,8 +320,12 @@ def choose_case(
 ) -> list[Any]:
     """What was chosen from the list: a case of the catalogue, or once more the visitor's own."""
     if name == UPLOADED:
-        return open_upload(ct, reference, resample, session, window, equalisation)
-    return [*open_case(name, session, window, equalisation), gr.skip()]
+        values = open_upload(ct, reference, resample, session, window, equalisation)
+    else:
+        values = [*open_case(name, session, window, equalisation), gr.skip()]
+    if values[0] == gr.skip() and session is not None:  # refused: the list says again what is open
+        values[-1] = session.listed
+    return values
 
 
 def open_link(session: Session | None, window: str, equalisation: str, request: gr.Request) -> list[Any]:
@@ -352,7 +356,7 @@ def open_upload(
     try:
         case = read_upload(ct, reference, resample)
     except InputError as error:
-        return [*_refused(error, session), gr.skip()]
+        return [*_refused(error), gr.skip()]
     choices = [*_case_choices(), (f"Your upload: {case.name}", UPLOADED)]
     return [*_opened(case, session, window, equalisation), gr.Dropdown(choices, value=UPLOADED)]
 
@@ -366,7 +370,8 @@ def _opened(
     link: Link = NO_LINK,
 ) -> list[Any]:
     """Values of every component that depends on the case. name: in the catalogue; None for an upload."""
-    session = open_session(case, previous, name is not None and is_built_in(name))
+    opened = open_session(case, previous, name is not None and is_built_in(name))
+    session = replace(opened, listed=name or UPLOADED)
     if link.slice_index is not None or link.window is not None:
         first_window = link.window or session.first_window
         session = replace(session, first_slice=link.slice_index, first_window=first_window)
@@ -377,7 +382,7 @@ def _opened(
     return [session, value["slice"], value, facts, "", steps, "", *free_buttons(), *_score_values(None, None), to_link]
 
 
-def _refused(error: InputError, session: Session | None) -> list[Any]:
+def _refused(error: InputError) -> list[Any]:
     """Say what is wrong and leave everything else as it is; but a run was cancelled by the press of Open."""
     return [*[gr.skip()] * 4, alert(error), gr.skip(), "", *free_buttons(), *[gr.skip()] * 5]
 

@@ -23,6 +23,7 @@ class Session:
     results: Mapping[str, Result] = field(
         default_factory=dict
     )  # of the wall, by model, each with its own rule and asked plainly
+    listed: str = ""  # the value that it has in the list of cases
     built_in: bool = False  # a case of the catalogue, whose runs may be kept for the next visitor
     first_slice: int | None = None  # where viewers open the case; None: where its liver is largest
     first_window: Window = NAMED_WINDOWS["abdomen"]
