@@ -21,6 +21,7 @@ from tests.made_up import block_case
 from tests.small_model import write_thresholds
 
 ASKED = ("paper S3", "he")  # the controls of the preprocessing
+LISTED = -2  # where the list of cases stands among what depends on the case; the last is the link
 
 
 @pytest.fixture
@@ -134,8 +135,8 @@ def test_an_upload_with_its_reference(tmp_path: Path) -> None:
     session = opened[0]
     assert np.array_equal(session.case.reference, case.reference)
     assert "32 × 32 × 6 voxels" in opened[3]
-    assert opened[-1].value == app.UPLOADED
-    assert ("Your upload: ct", app.UPLOADED) in opened[-1].choices
+    assert opened[LISTED].value == app.UPLOADED
+    assert ("Your upload: ct", app.UPLOADED) in opened[LISTED].choices
     close_session(session)
 
 
@@ -143,17 +144,17 @@ def test_ones_own_case_can_be_chosen_from_the_list_again(tmp_path: Path) -> None
     volume = block_case().volume
     path = tmp_path / "ct.nii.gz"
     nibabel.Nifti1Image(volume.grid.from_display(volume.hu), volume.grid.affine).to_filename(path)
-    chosen = app.choose_case(app.UPLOADED, [str(path)], None, False, None, *ASKED)
+    chosen = app.open_case(app.UPLOADED, None, *ASKED, [str(path)])
     assert "32 × 32 × 6 voxels" in chosen[3]
     close_session(chosen[0])
 
 
 def test_a_case_that_is_refused_leaves_the_list_at_what_is_open() -> None:
-    opened = app.choose_case("phantom", None, None, False, None, *ASKED)[0]
+    opened = app.open_case("phantom", None, *ASKED)[0]
     for name, why in ((app.UPLOADED, "No CT was chosen"), ("no such case", "There is no case")):
-        refused = app.choose_case(name, None, None, False, opened, *ASKED)
+        refused = app.open_case(name, opened, *ASKED)
         assert why in refused[4]
-        assert refused[-1] == "phantom"
+        assert refused[LISTED] == "phantom"
     close_session(opened)
 
 

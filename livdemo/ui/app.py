@@ -159,13 +159,13 @@ def build_app() -> gr.Blocks:
         cancel_with(segment["cancel"], [running, told], cancelled, [segment["status"], *buttons])
         opened = [session, slice_index, viewer, facts, message, equalise["steps"], segment["status"]]
         opened += [segment["run"], segment["cancel"], score["cards"], score["table"], score["curve"], score["files"]]
-        opened += [link]
+        opened += [case, link]
         files = [upload["ct"], upload["reference"], upload["resample"]]
         old_runs = [running, told, *wall.running]  # they would go on and bring the old case back onto the screen
         opening = case.input(
-            choose_case,
-            [case, *files, session, *asked],
-            [*opened, case],
+            open_case,
+            [case, session, *asked, *files],
+            opened,
             cancels=old_runs,
             **QUIET,
         )
@@ -173,7 +173,7 @@ def build_app() -> gr.Blocks:
         loaded = app.load(
             open_link,
             [session, *asked],
-            [*opened, case, parts["models"], parts["untrained"], parts["place"], places],
+            [*opened, parts["models"], parts["untrained"], parts["place"], places],
             **QUIET,
         )
         for event in (opening, loaded):
@@ -183,7 +183,7 @@ def build_app() -> gr.Blocks:
         uploaded = upload["open"].click(
             open_upload,
             [*files, session, *asked],
-            [*opened, case],
+            opened,
             cancels=old_runs,
             api_visibility="private",
         )
@@ -301,47 +301,38 @@ def _case_choices() -> list[tuple[str, str]]:
 # ---------------------------------------------------------------------------------------------- handlers
 
 
-def open_case(name: str, session: Session | None, window: str, equalisation: str, link: Link = NO_LINK) -> list[Any]:
-    """A case of the catalogue, at the slice and in the window of a link if there is one."""
-    try:
-        return _opened(built_in.open_case(name), session, window, equalisation, name, link)
-    except InputError as error:
-        return _refused(error)
-
-
-def choose_case(
+def open_case(
     name: str,
-    ct: list[str] | None,
-    reference: str | None,
-    resample: bool,
     session: Session | None,
     window: str,
     equalisation: str,
+    ct: list[str] | None = None,
+    reference: str | None = None,
+    resample: bool = False,
+    link: Link = NO_LINK,
 ) -> list[Any]:
-    """What was chosen from the list: a case of the catalogue, or once more the visitor's own."""
-    if name == UPLOADED:
-        values = open_upload(ct, reference, resample, session, window, equalisation)
-    else:
-        values = [*open_case(name, session, window, equalisation), gr.skip()]
-    if values[0] == gr.skip() and session is not None:  # refused: the list says again what is open
-        values[-1] = session.listed
-    return values
+    """A case of the list: of the catalogue, or UPLOADED, the visitor's own files; at the slice and in the window of a
+    link if there is one. On any error the case that was open stays open."""
+    try:
+        case = read_upload(ct, reference, resample) if name == UPLOADED else built_in.open_case(name)
+        return _opened(name, case, session, window, equalisation, link)
+    except InputError as error:
+        return _refused(error, session)
 
 
 def open_link(session: Session | None, window: str, equalisation: str, request: gr.Request) -> list[Any]:
     """What the page's address asks for; what it asks for in vain is said, and the rest is as on a first visit."""
     link = read_link(request.query_params)
-    name = link.case or FIRST_CASE
-    values = open_case(name, session, window, equalisation, link)
+    values = open_case(link.case or FIRST_CASE, session, window, equalisation, link=link)
     if values[0] == gr.skip():  # on the list, but it cannot be read: say so beside the first case
-        refused, name = values[MESSAGE], FIRST_CASE
+        refused = values[MESSAGE]
         values = open_case(FIRST_CASE, session, window, equalisation)
         values[MESSAGE] = refused
     elif link.problem:
         values[MESSAGE] = alert(InputError(link.problem))
     # Without a place in the link nothing is selected: the visitor may have gone somewhere while the case was read.
     place = [gr.skip()] * 2 if link.place is None else [link.place, gr.Tabs(selected=link.place)]
-    return [*values, name, *tick_models(link.models), *place]
+    return [*values, *tick_models(link.models), *place]
 
 
 def open_upload(
@@ -352,39 +343,30 @@ def open_upload(
     window: str,
     equalisation: str,
 ) -> list[Any]:
-    """The visitor's own CT, which is on the list of cases then; on any error the case that was open stays open."""
-    try:
-        case = read_upload(ct, reference, resample)
-    except InputError as error:
-        return [*_refused(error), gr.skip()]
-    choices = [*_case_choices(), (f"Your upload: {case.name}", UPLOADED)]
-    return [*_opened(case, session, window, equalisation), gr.Dropdown(choices, value=UPLOADED)]
+    """The files of the panel, by its button."""
+    return open_case(UPLOADED, session, window, equalisation, ct, reference, resample)
 
 
-def _opened(
-    case: Case,
-    previous: Session | None,
-    window: str,
-    equalisation: str,
-    name: str | None = None,
-    link: Link = NO_LINK,
-) -> list[Any]:
-    """Values of every component that depends on the case. name: in the catalogue; None for an upload."""
-    opened = open_session(case, previous, name is not None and is_built_in(name))
-    session = replace(opened, listed=name or UPLOADED)
-    if link.slice_index is not None or link.window is not None:
-        first_window = link.window or session.first_window
-        session = replace(session, first_slice=link.slice_index, first_window=first_window)
+def _opened(name: str, case: Case, previous: Session | None, window: str, equalisation: str, link: Link) -> list[Any]:
+    """Values of every component that depends on the case. name: in the list of cases."""
+    fresh = open_session(case, previous, is_built_in(name))
+    first_window = link.window or fresh.first_window
+    session = replace(fresh, listed=name, first_slice=link.slice_index, first_window=first_window)
     value = _viewer(session)
     steps = show_steps(session, value["slice"], window, equalisation)
     facts = _facts_html(case)
-    to_link = link_value(name, value["volume"]["key"])
-    return [session, value["slice"], value, facts, "", steps, "", *free_buttons(), *_score_values(None, None), to_link]
+    own = name == UPLOADED
+    listed = gr.Dropdown([*_case_choices(), (f"Your upload: {case.name}", UPLOADED)], value=name) if own else name
+    to_link = link_value(None if own else name, value["volume"]["key"])
+    values = [session, value["slice"], value, facts, "", steps, "", *free_buttons(), *_score_values(None, None)]
+    return [*values, listed, to_link]
 
 
-def _refused(error: InputError) -> list[Any]:
-    """Say what is wrong and leave everything else as it is; but a run was cancelled by the press of Open."""
-    return [*[gr.skip()] * 4, alert(error), gr.skip(), "", *free_buttons(), *[gr.skip()] * 5]
+def _refused(error: InputError, session: Session | None) -> list[Any]:
+    """Say what is wrong and leave everything else as it is; but a run was cancelled by the press of Open, and the list
+    says again what is open."""
+    listed = session.listed if session else gr.skip()
+    return [*[gr.skip()] * 4, alert(error), gr.skip(), "", *free_buttons(), *[gr.skip()] * 4, listed, gr.skip()]
 
 
 def _facts_html(case: Case) -> str:
