@@ -41,7 +41,8 @@ def trained_on(described: Described) -> str:
     told, held_out = learned(described), described["slices"]["validation"]
     kind = "rendered phantom" if described["sources"] == ["phantom"] else "CT"
     sides = {side: _whom(described, side) for side in ("train", "validation")}
-    held = f"{sides['validation']} were held out" if held_out else "nobody was held out"
+    verb = "was" if len(described["split"]["validation"]) == 1 else "were"
+    held = f"{sides['validation']} {verb} held out" if held_out else "nobody was held out"
     tumours = f" ({told['tumour_slices']} show tumour)" if told["drawn_patients"] else ""
     return f"Trained on {told['slices']} {kind} slices{tumours} of {sides['train']}; {held}."
 
