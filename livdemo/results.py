@@ -219,7 +219,7 @@ PROTOCOL_TITLES = {  # in the order of the page
     "recipe": "The recipe table: each with its paper's loss, optimiser and input, shortened",
     "second": "The second course: all go on from the fair table's networks",
     "third": "The third course: on from the second course's networks, with finer pictures",
-    "fourth": "The fourth course: on from the third course's networks, with milder views",
+    "fourth": "The fourth course: on from the third course's networks, with greys that change less",
 }
 
 # Each goes on where the one before ended.

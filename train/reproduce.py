@@ -3,7 +3,7 @@
 python -m train.reproduce --data DIR                              all models alike: three folds by patient, 128 pixels
 python -m train.reproduce --data DIR --protocol second            on from there, for twenty epochs more
 python -m train.reproduce --data DIR --protocol third             and for ten more, with finer pictures
-python -m train.reproduce --data DIR --protocol fourth            and for five more, with milder views
+python -m train.reproduce --data DIR --protocol fourth            and for five more, with milder greys
 python -m train.reproduce --data DIR --protocol recipe            each as its paper trained it
 python -m train.reproduce --data DIR --protocol ablations         one thing changed at a time
 python -m train.reproduce --data DIR --folds 6 --size 256         in full, where there is a GPU
