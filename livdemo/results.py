@@ -152,7 +152,6 @@ def plan_in_words(plan: Figures) -> str:
         f"{plan['union_share']:.0%} of the items from volumes with liver masks alone" if plan["union_share"] else "",
         f"synthetic tumours painted into {plan['painted']:.0%} of the CT items" if plan["painted"] else "",
         "exponential average of the weights" if plan["average"] else "",
-        f"blended with {plan['start_share']:.0%} of the weights it began with" if plan.get("start_share") else "",
         "the encoder that its paper keeps frozen learning too" if plan.get("thawed") else "",
         "in bfloat16" if plan["bf16"] else "",
     ]
@@ -219,11 +218,9 @@ PROTOCOL_TITLES = {  # in the order of the page
     "recipe": "The recipe table: each with its paper's loss, optimiser and input, shortened",
     "second": "The second course: all go on from the fair table's networks",
     "third": "The third course: on from the second course's networks, with finer pictures",
-    "fourth": "The fourth course: on from the third course's networks, with greys that change less",
 }
 
-# Each goes on where the one before ended.
-COURSES = {"fair": "first", "second": "second", "third": "third", "fourth": "fourth"}
+COURSES = {"fair": "first", "second": "second", "third": "third"}  # each goes on where the one before ended
 
 
 def protocol_of(series: str) -> str:

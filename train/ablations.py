@@ -302,7 +302,7 @@ STUDIES = (
         tuple(Variant("unet64", how, plan={"augmentation": how}) for how in ("house", "s4", "s2", "flips_10", "none")),
         "Ten epochs are few: views that vary less are learned sooner. All are asked with pictures of the size that "
         "they learned from, though the house plan's views show organs enlarged by up to 1.5, so that it gains from "
-        'larger ones ("larger input"). The fourth course was made after this.',
+        'larger ones ("larger input").',
     ),
     Study(
         "t1 mr",

@@ -17,7 +17,6 @@ from train.pseudo_labels import SURE, pseudo_labelled
 from train.run import History, Run, commit, finished_epochs, read_history
 from train.run_log import Row
 from train.shipped_start import shipped_folder, ships
-from train.starts import left_out_all_along
 
 
 def finish(one: Planned, unseen: Path | None, device: str, adopted: bool = False) -> Row:
@@ -99,7 +98,6 @@ def _row(
     inference: Inference,
 ) -> Row:
     described = one.described
-    left_out = left_out_all_along(described)
     rule = one.rule.describe() if one.rule else ""
     best = described["plan"]["keep"] == "best"
     kept = min(history, key=lambda epoch: epoch["validation_loss"]) if best else history[-1]
@@ -117,7 +115,7 @@ def _row(
         "seed": one.run.seed,
         "sources": one.learned["sources"],
         "split": described["split"]["kind"],
-        **({} if left_out is None else {"left_out": left_out}),
+        "left_out": list(described["split"]["left_out"]),
         "slices_at_once": one.run.spec.slices_at_once(one.run.preset),
         "slices": described["slices"] | {"train": one.learned["slices"]},
         "drawn_patients": described["drawn_patients"] | {"train": one.learned["drawn_patients"]},

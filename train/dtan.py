@@ -22,6 +22,6 @@ PAPER = Plan(
     pretext_slices=16384,
 )
 
-# What the courses with finer pictures do otherwise here. No photographs' weights can be had for the preset, and frozen
-# after the pretext task the encoder is no better than a random one (the study "encoder"), so in the end it learns too.
-IN_FINER_COURSES: dict[str, Any] = {"thawed": True}
+# What the third course does otherwise here. No photographs' weights can be had for the preset, and frozen after the
+# pretext task the encoder is no better than a random one (the study "encoder"), so in the end it learns as well.
+THIRD_COURSE: dict[str, Any] = {"thawed": True}

@@ -24,7 +24,7 @@ from train.curves import draw_curves
 from train.losses import LOSSES, deep_supervision
 from train.optimisation import Rate, freeze_encoder, make_optimiser, thaw
 from train.pretext import pretrained_encoder
-from train.run import History, Run, begin, blended, check_same, exported_weights, read_state, save_state
+from train.run import History, Run, begin, check_same, exported_weights, read_state, save_state
 from train.validation import validate
 
 
@@ -69,16 +69,12 @@ class Training:
         self.supervised, self.optimiser = accelerator.prepare(supervised, optimiser)
         self.average: AveragedModel | None = None
         self.best: dict[str, Any] | None = None
-        self.start: dict[str, Any] | None = None  # weights to blend with, and their share
         self.history: History = []
 
     def begin(self) -> None:
         """A new run: the weights to begin with, and the folder."""
         if self.run.start is not None:
-            weights = exported_weights(self.run.start)
-            self.network.load_state_dict(weights)
-            if self.plan.start_share:
-                self.start = {"weights": weights, "share": self.plan.start_share}
+            self.network.load_state_dict(exported_weights(self.run.start))
         elif self.plan.pretext_slices and hasattr(self.network, "freeze"):
             encoder = pretrained_encoder(self.run, self.feed, self.accelerator)
             self.network.encoder.load_state_dict(encoder)
@@ -93,7 +89,7 @@ class Training:
             self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.rate.load_state_dict(state["rate"])
-        self.best, self.history, self.start = state["best"], state["history"], state.get("start")
+        self.best, self.history = state["best"], state["history"]
 
     def _make_average(self) -> None:
         if self.plan.average is not None:
@@ -102,12 +98,8 @@ class Training:
 
     @property
     def judged(self) -> nn.Module:
-        """The network that is validated and exported: the average where there is one, blended if the plan says so."""
-        network = self.network if self.average is None else self.average.module
-        if self.start is not None:
-            network = copy.deepcopy(network)
-            network.load_state_dict(blended(self.start["weights"], network.state_dict(), self.start["share"]))
-        return network
+        """The weights that are validated and exported: the average where there is one."""
+        return self.network if self.average is None else self.average.module
 
     def epoch(self, number: int) -> float:
         """One epoch of random views; its mean loss."""
@@ -200,7 +192,6 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "rate": self.rate.state_dict(),
             "best": self.best,
-            "start": self.start,
         }
 
 

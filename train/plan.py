@@ -37,7 +37,6 @@ class Plan:
     frozen_epochs: int = 0  # the first epochs, with the encoder held still (fastai's fine_tune)
     encoder_rate: float = 1.0  # the encoder's learning rate as a share of the head's (discriminative rates)
     average: float | None = None  # decay per step of an exponential average of the weights; None: none
-    start_share: float = 0.0  # of the weights that the run began with, in those that it is judged by and exported as
     keep: Literal["last", "best"] = "last"  # which epoch is exported: the last, or the one of least validation loss
     union_share: float | None = None  # of the items are slices where only the union is drawn; None: as they come
     tumour_share: float = 0.6  # of the fully drawn items show a tumour (only with union_share)
@@ -49,11 +48,14 @@ class Plan:
     shortened: str = ""  # what --fast or --epochs took away, one sentence for the card
 
     def described(self) -> dict[str, Any]:
-        """All fields for run.json. Of `view`, `thawed` and `start_share` those that are used: runs from before they
-        existed stay the same."""
-        unused = {"view": 1.0, "thawed": False, "start_share": 0.0}
+        """All fields for run.json. `view` and `thawed` stand there where they are used: runs from before they existed
+        stay the same."""
         fields = asdict(self)
-        return {name: value for name, value in fields.items() if name not in unused or value != unused[name]}
+        if self.view == 1.0:
+            del fields["view"]
+        if not self.thawed:
+            del fields["thawed"]
+        return fields
 
     def fast(self) -> "Plan":
         """The same recipe within a classroom machine's reach: at most 10 epochs of 1,024 slices."""
@@ -123,9 +125,3 @@ SECOND_COURSE = replace(HOUSE, epochs=20, learning_rate=1e-3, union_share=0.65, 
 # On from the second course's networks, with finer pictures (train.planned.FINER): what is left to mend on livers of
 # strangers lies within 3 mm of the edge, where 128 pixels have their own half width.
 THIRD_COURSE = replace(SECOND_COURSE, epochs=10, learning_rate=5e-4)
-
-# On from the third course's networks, with greys that change less: the house plan's change so much that tumours, which
-# differ from the liver by their grey, are learned late (study "augmentation"), while it keeps the livers of strangers
-# right. Weights between the two have most of both: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
-# 2022. S4's views instead, which move little as well, found as many tumours and lost livers of strangers.
-FOURTH_COURSE = replace(THIRD_COURSE, epochs=5, augmentation="house_greys", start_share=0.25)

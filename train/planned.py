@@ -29,20 +29,18 @@ from train.ablations import STUDIES, Data, Study, Variant
 from train.cache import Slices, cached_slices
 from train.fold_scores import voxels_in_ml
 from train.liver_free import liver_free_scans
-from train.plan import FOURTH_COURSE, HOUSE, SECOND_COURSE, THIRD_COURSE, Plan
+from train.plan import HOUSE, SECOND_COURSE, THIRD_COURSE, Plan
 from train.polyps import polyp_variant
 from train.pseudo_labels import SURE
-from train.run import Run, learned, read_described, without_versions
+from train.run import Run, learned, without_versions
 from train.scans import EIGHT_BIT, Scan
 from train.sources import find_scans, phantom_scans
 from train.sources.phantom import PHANTOM_SHAPE
 from train.split import Split, check_split, folds, hold_out, split_by_patient, split_by_slice
-from train.starts import start_of
 
-Protocol = Literal["fair", "second", "third", "fourth", "recipe", "ablations"]
-PROTOCOLS: tuple[Protocol, ...] = ("fair", "second", "third", "fourth", "recipe", "ablations")
-BEGINS_WITH: dict[Protocol, Protocol] = {"second": "fair", "third": "second", "fourth": "third"}
-FINER_COURSES: tuple[Protocol, ...] = ("third", "fourth")
+Protocol = Literal["fair", "second", "third", "recipe", "ablations"]
+PROTOCOLS: tuple[Protocol, ...] = ("fair", "second", "third", "recipe", "ablations")
+BEGINS_WITH: dict[Protocol, Protocol] = {"second": "fair", "third": "second"}
 
 FOLDS = {3: ("A,E", "B,F", "C,D"), 6: tuple("ABCDEF")}  # the patients of ct_liver_tumour
 EVERYBODY = "all"  # the fold in which nobody is held out: what ships
@@ -53,7 +51,7 @@ SHARE = 0.2  # held out where there are no folds
 # What learned by the house plan is asked with larger pictures: edges are finer, and organs no larger than the zoomed
 # views had them. Study "larger input". Not of contrast phases, for which nobody tried it.
 LARGER = 1.25
-FINER = 1.5  # side of the finer courses' input, in sides of the first's
+FINER = 1.5  # side of the third course's input, in sides of the first's
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,12 @@ class Settings:
     models: tuple[str, ...] = ()  # none named: all
     studies: tuple[str, ...] = ()  # likewise
     folds: tuple[str, ...] = FOLDS[3]
-    size: int = 128  # side of the network's input in pixels; that of the finer courses is larger
+    size: int = 128  # side of the network's input in pixels; the third course's is finer
     seed: int = 0
     preset: Preset = "classroom"
     house: Plan = HOUSE
     second_course: Plan = SECOND_COURSE
     third_course: Plan = THIRD_COURSE
-    fourth_course: Plan = FOURTH_COURSE
-    begin_with: tuple[Path, ...] = ()  # folders of finished runs that a later course goes on from, whatever their plan
     full: bool = False  # the recipes unshortened
     bf16: bool = False
     liver_free: bool = False  # phantom slices of chest and pelvis in training
@@ -88,7 +84,7 @@ class Settings:
     @property
     def learned_size(self) -> int:
         """Side of the input that the protocol's networks learn with, in pixels."""
-        return round(self.size * FINER) if self.protocol in FINER_COURSES else self.size
+        return round(self.size * FINER) if self.protocol == "third" else self.size
 
     def command(self, study: str) -> str:
         """What prints the figures of a table, whichever models are in it."""
@@ -99,7 +95,6 @@ class Settings:
         words += ["--full"] if self.full else []
         words += ["--bf16"] if self.bf16 else []
         words += ["--liver-free"] if self.liver_free else []
-        words += ["--begin-with RUN ..."] if self.begin_with else []
         return " ".join(words)
 
 
@@ -167,12 +162,8 @@ class Planned:
     @cached_property
     def described(self) -> dict[str, Any]:
         """run.json without the versions: what an adopted folder has to be equal to."""
-        first, start = self.begins_with, self.run.start
-        if first is not None:
-            told: dict[str, Any] | None = first.described
-        else:
-            told = None if start is None else without_versions(read_described(start))
-        return {**without_versions(self._told), "start": told}
+        first = self.begins_with
+        return {**without_versions(self._told), "start": None if first is None else first.described}
 
     @property
     def learned(self) -> dict[str, Any]:
@@ -206,7 +197,7 @@ class Planned:
 
     def in_folder(self, folder: Path) -> "Planned":
         """The same run in another folder."""
-        start = self.run.start if self.begins_with is None else self.begins_with.run.out
+        start = None if self.begins_with is None else self.begins_with.run.out
         return replace(self, run=replace(self.run, out=folder, start=start))
 
     def placed(self, folders: Mapping[str, str]) -> "Planned":
@@ -250,9 +241,7 @@ def series_before(series: str) -> str | None:
     protocol, preset, pixels = series.split(", ")
     before = BEGINS_WITH.get(cast(Protocol, protocol))
     size = int(pixels.removesuffix(" pixels"))
-    if protocol in FINER_COURSES and before not in FINER_COURSES:
-        size = round(size / FINER)
-    return before and f"{before}, {preset}, {size} pixels"
+    return before and f"{before}, {preset}, {round(size / FINER) if protocol == 'third' else size} pixels"
 
 
 def _kind(variant: Variant, spec: ModelSpec) -> Data:
@@ -293,10 +282,7 @@ def _planned(study: str, variant: Variant, fold: str, split: Split, library: Lib
     run = Run(spec, settings.preset, plan, material.slices, split, settings.seed, settings.out, pseudo=pseudo)
     liver = _planned(study, Variant("unet_liver"), fold, split, library, settings) if variant.cascade else None
     first = None
-    before = BEGINS_WITH.get(settings.protocol)
-    if before and settings.begin_with:
-        run = replace(run, start=start_of(run, settings.begin_with))
-    elif before:
+    if before := BEGINS_WITH.get(settings.protocol):
         first = _planned(study, variant, fold, split, library, replace(settings, protocol=before))
     command, scans = settings.command(study), material.scans
     one = Planned(settings.series, command, study, variant, fold, run, scans, liver, first, teachers)
@@ -344,19 +330,15 @@ def _spec(variant: Variant, settings: Settings) -> ModelSpec:
 
 
 def _plan(variant: Variant, spec: ModelSpec, settings: Settings) -> Plan:
-    courses = {
-        "second": settings.second_course,
-        "third": settings.third_course,
-        "fourth": settings.fourth_course,
-    }
+    courses = {"second": settings.second_course, "third": settings.third_course}
     house = courses.get(settings.protocol, settings.house)
     plan = house.in_items(spec.slices_an_item(settings.preset))
     own = importlib.import_module(f"train.{variant.model}")
     if settings.protocol == "recipe":
         recipe: Plan = own.PAPER
         plan = recipe if settings.full else recipe.fast()
-    if settings.protocol in FINER_COURSES:
-        plan = replace(plan, **getattr(own, "IN_FINER_COURSES", {}))
+    if settings.protocol == "third":
+        plan = replace(plan, **getattr(own, "THIRD_COURSE", {}))
     return replace(plan, bf16=settings.bf16, **variant.plan)
 
 

@@ -3,7 +3,6 @@
 python -m train.reproduce --data DIR                              all models alike: three folds by patient, 128 pixels
 python -m train.reproduce --data DIR --protocol second            on from there, for twenty epochs more
 python -m train.reproduce --data DIR --protocol third             and for ten more, with finer pictures
-python -m train.reproduce --data DIR --protocol fourth            and for five more, with milder greys
 python -m train.reproduce --data DIR --protocol recipe            each as its paper trained it
 python -m train.reproduce --data DIR --protocol ablations         one thing changed at a time
 python -m train.reproduce --data DIR --folds 6 --size 256         in full, where there is a GPU
@@ -29,7 +28,7 @@ from livdemo.results import figure
 from train.adopted import adopt, adopted_folders
 from train.carry_out import asked_again, finish
 from train.estimates import Estimates, in_hours
-from train.plan import FOURTH_COURSE, HOUSE, SECOND_COURSE, THIRD_COURSE
+from train.plan import HOUSE, SECOND_COURSE, THIRD_COURSE
 from train.planned import PROTOCOLS, Planned, Settings, asked_folds, plan_runs
 from train.run_log import Row, append_row, how_asked, read_rows, who
 from train.shipped_start import asked_again_is_enough
@@ -67,8 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--cache", type=Path, default=Path("runs/cache"), help="where resized volumes are kept")
     add("--log", type=Path, default=RUNS, help="the log that rows are appended to")
     add("--adopt", type=Path, nargs="+", default=[], metavar="RUN", help="finished runs that are part of the plan")
-    more = "finished runs that a later course goes on from, instead of those that the plan would train first"
-    add("--begin-with", type=Path, nargs="+", default=[], metavar="RUN", help=more)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--dry-run", action="store_true", help="say what would be done, and do nothing")
     return parser
@@ -87,8 +84,6 @@ def _settings(asked: argparse.Namespace) -> Settings:
         house=HOUSE,
         second_course=SECOND_COURSE,
         third_course=THIRD_COURSE,
-        fourth_course=FOURTH_COURSE,
-        begin_with=tuple(asked.begin_with),
         preset=asked.preset,
         full=asked.full,
         bf16=asked.bf16,

@@ -64,7 +64,7 @@ How to read the tables
 Words
 - *S0* to *S4*: the five papers, DTAN; UNet_ASPP and TransUNet with attention; LT-Net; SFAN; DALU-Net
   (`livdemo/models` names them whole). *Classroom*: the small network of that layout that trains on a CPU.
-- *House plan*: the same training for all (`train/plan.py`), in up to four *courses*, each going on where the one
+- *House plan*: the same training for all (`train/plan.py`), in up to three *courses*, each going on where the one
   before ended; the later ones also learn from painted tumours. An *item* or *view* is a slice, or part of one, as it
   is drawn, turned and zoomed for training.
 - `ct_liver_tumour`: 1,592 slices of eleven LiTS volumes with liver and tumours drawn; their spacing is not known, so no

@@ -200,26 +200,15 @@ def read_state(folder: Path, device: torch.device | str = "cpu") -> dict[str, An
         raise InputError(f"{path} is cut short or damaged; delete the folder and train again.") from error
 
 
-def blended(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Weights and statistics on the straight line between two networks; share: of `start`. Integers are those of
-    `end`."""
-    return {
-        name: torch.lerp(value, start[name].to(value), share) if value.is_floating_point() else value
-        for name, value in end.items()
-    }
-
-
 def exported_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights that a run stands for: its best epoch if the plan keeps that, else the average or the last, blended
-    with those that it began with if the plan does that."""
+    """The weights that a run stands for: its best epoch if the plan keeps that, else the average or the last."""
     state = read_state(folder)
     if state.get("best") is not None:
         return state["best"]["weights"]
-    weights, prefix = state["model"], "module."  # of torch's averaged model
-    if state.get("average") is not None:
-        weights = {k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)}
-    start = state.get("start")
-    return weights if start is None else blended(start["weights"], weights, start["share"])
+    if state.get("average") is None:
+        return state["model"]
+    prefix = "module."  # of torch's averaged model
+    return {k.removeprefix(prefix): v for k, v in state["average"].items() if k.startswith(prefix)}
 
 
 def _replace(path: Path, text: str) -> None:

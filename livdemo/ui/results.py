@@ -58,8 +58,8 @@ READING = (
     ("Misses", "A volume of whose tumours not one voxel is right counts with Dice 0, stays in the mean, is counted."),
     ("Lesions", "A lesion is a connected piece of drawn tumour in one volume. The 62 of these patients are no 62 "
      "tumours: 31 of them are in five scans of patient F, 23 in two of patient A."),
-    ("Courses", "The first trains all networks alike; the later ones go on where the one before ended and also learn "
-     "from painted tumours. What ships took two to four of them."),
+    ("Courses", "The first trains all networks alike; the second and third go on where the one before ended and also "
+     "learn from painted tumours. What ships took two or three of them."),
     ("†", "Trained on a few slices of held-out patients, who stood there under other names; a note says more."),
     ("Order", "Models stand in the order of the list, not by score. A paired test says below whether any two differ."),
 )  # fmt: skip

@@ -26,7 +26,7 @@ from train.cache import Slices, cached_slices
 from train.export import GOLDEN_STRIDE, export, golden_logits
 from train.loop import Training, train
 from train.plan import HOUSE, Plan
-from train.run import Run, begin, exported_weights, read_described, read_state
+from train.run import Run, exported_weights, read_described, read_state
 from train.sources import find_scans
 from train.split import hold_out
 
@@ -189,36 +189,6 @@ def test_the_best_epoch_is_kept_and_stopping_is_early(make_run: MakeRun) -> None
     assert len(losses) == min(int(np.argmin(losses)) + 3, 12)
     kept = exported_weights(run.out)
     assert all(torch.equal(kept[k], state["best"]["weights"][k]) for k in kept)
-
-
-def test_weights_lie_between_those_at_the_start_and_those_at_the_end(make_run: MakeRun) -> None:
-    """Three quarters of the way; the validation is of these, a broken run goes on to the same, and whoever goes on from
-    it begins there."""
-    first = make_run("first")
-    train(first)
-    plan = replace(PLAN, epochs=2, start_share=0.25)
-    whole = replace(make_run("whole", plan), start=first.out)
-    train(whole)
-    state, start, told = read_state(whole.out), exported_weights(first.out), exported_weights(whole.out)
-    name = "head.weight"
-    there = state["average"][f"module.{name}"]
-    assert not torch.equal(there, start[name])
-    torch.testing.assert_close(told[name], 0.25 * start[name] + 0.75 * there)
-
-    training = Training(whole, Accelerator())
-    training.restore()
-    judged = training.judged.state_dict()
-    assert judged.keys() == told.keys()
-    assert all(torch.equal(judged[key], told[key]) for key in told)
-
-    broken = replace(make_run("broken", plan), start=first.out)
-    begun = Training(broken, Accelerator())
-    begin(broken)
-    begun.begin()
-    begun.finish_epoch(0, begun.epoch(0), 0.0)
-    (first.out / "state.pt").unlink()  # what it goes on with is in its own folder
-    train(broken, resume=True)
-    assert all(torch.equal(value, told[key]) for key, value in exported_weights(broken.out).items())
 
 
 def test_export_gives_what_training_had(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

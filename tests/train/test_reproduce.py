@@ -192,43 +192,6 @@ def test_a_third_course_goes_on_with_finer_pictures(
     assert len(begun) == 3
 
 
-def test_a_fourth_course_goes_on_from_a_run_of_another_plan(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Named by --begin-with: what ships was trained before the plan knew all that it knows now. Its split is told, and
-    the row says that somebody was left out only if both runs left them out."""
-    course = replace(PLAN, epochs=1, start_share=0.25)
-    monkeypatch.setattr("train.reproduce.FOURTH_COURSE", course)
-    assert call("--models", "unet64", "--folds", "A", "B", "--size", "48") == 0
-    earlier = {row["fold"]: row for row in read_rows(tmp_path / "runs.jsonl")}
-    folders = {fold: tmp_path / "out" / f"unet64-{row['key']}" for fold, row in earlier.items()}
-    asked = ("--protocol", "fourth", "--models", "unet64", "--folds", "A")
-
-    assert call(*asked, "--begin-with", str(folders["B"])) == 2
-    assert "from which A was held out" in capsys.readouterr().err
-    assert call(*asked, "--begin-with", *map(str, folders.values())) == 0
-    row = read_rows(tmp_path / "runs.jsonl")[-1]
-    assert (row["series"], row["size"]) == ("fourth, classroom, 48 pixels", 48)
-    assert row["command"].endswith("--begin-with RUN ...")
-    assert row["left_out"] == earlier["A"]["left_out"]
-    folder = tmp_path / "out" / f"unet64-{row['key']}"
-    described = json.loads((folder / "run.json").read_text())
-    assert described["start"]["plan"]["epochs"] == PLAN.epochs
-    assert described["start"]["size"] == 48
-    start, end = (exported_weights(one)["head.weight"] for one in (folders["A"], folder))
-    assert not torch.equal(start, end)
-
-    capsys.readouterr()
-    assert call(*asked, "--begin-with", str(folders["A"])) == 0
-    assert "1 of them done" in capsys.readouterr().out
-
-    before = json.loads((folders["A"] / "run.json").read_text())
-    before["split"]["left_out"] = ["somebody else"]
-    (folders["A"] / "run.json").write_text(json.dumps(before))
-    assert call(*asked, "--begin-with", str(folders["A"])) == 0
-    assert "left_out" not in read_rows(tmp_path / "runs.jsonl")[-1]
-
-
 def test_dtans_third_course_lets_its_encoder_learn(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one departure from a paper's rule, so it stands in run.json; all other plans are as they were."""
     settings = replace(_settings(data, tmp_path), models=("dtan", "unet64"), folds=("A",), house=PLAN)
@@ -263,7 +226,6 @@ def _courses(settings: Settings) -> list[Settings]:
 @pytest.mark.parametrize(
     ("series", "before"),
     [
-        ("fourth, classroom, 192 pixels", "third, classroom, 192 pixels"),
         ("third, classroom, 192 pixels", "second, classroom, 128 pixels"),
         ("second, paper, 256 pixels", "fair, paper, 256 pixels"),
         ("fair, classroom, 128 pixels", None),
