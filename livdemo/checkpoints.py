@@ -60,6 +60,7 @@ class Checkpoint:
     phases: tuple[str, ...] = ()  # contrast phases that a "phases" network reads, in the order of time
     neck_mm: float = 0.0  # what hangs on that liver by a neck thinner than this is cut off (pieces.py); 0: nothing
     speck_ml: float = 0.0  # tumours smaller than this are dropped (pieces.py); 0: none
+    fat_hu: float | None = None  # where a CT is darker nothing is liver (predictor.in_tissue); None: only gas is not
     run: str = ""  # key of the run in the log of results whose figures speak for it
     learned_cases: tuple[str, ...] = ()  # cases of the catalogue of which slices were among what it learned from
 

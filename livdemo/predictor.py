@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from scipy import ndimage
@@ -29,6 +30,10 @@ from livdemo.volume import Volume
 SLICES_AT_ONCE = {"cpu": 1, "cuda": 16}  # larger batches are no faster on a CPU and need more memory
 CASCADE_MARGIN = 16  # voxels left around the first stage's liver (S3 states none)
 GAS_HU = -300  # what is as dark is air, lung or gas in the gut; some networks call a slice of nothing but air liver
+# Half-way between fat, which has about −100 HU, and the fattest of livers, which have about 0. In patients with much
+# fat under the skin some networks call that liver.
+FAT_HU = -50
+FAT_PIXELS = 3  # the median of so many squared is asked, so that noise makes no holes and edges stay where they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +163,7 @@ class Predictor:
         depth, height, width = volume.shape
         fed = self.preprocessing_for(volume)
         for done, (index, maps) in enumerate(self._feed(fed, self._stack(volume, phases)), start=1):
-            probabilities = without_air(fed.restore(maps, (height, width)), volume, index)
+            probabilities = self._in_tissue(fed.restore(maps, (height, width)), volume, index)
             yield FinishedSlice(index, decide(probabilities), probabilities, done, depth, fed)
 
     def one_slice(self, volume: Volume, index: int, phases: Mapping[str, Volume] | None = None) -> FinishedSlice:
@@ -175,7 +180,7 @@ class Predictor:
         stack, fed = self._stack(volume, phases), self.preprocessing_for(volume)
         for found, maps in self._feed(fed, [hu[slab] for hu in stack], stack):
             if found == index - slab.start:
-                probabilities = without_air(fed.restore(maps, (height, width)), volume, index)
+                probabilities = self._in_tissue(fed.restore(maps, (height, width)), volume, index)
                 return FinishedSlice(index, decide(probabilities), probabilities, 1, 1, fed)
         raise IndexError(f"there is no slice {index} among {depth}")
 
@@ -204,6 +209,9 @@ class Predictor:
         for finished in self.stream(volume, phases):
             assembly.add(finished)
         return assembly.finish()
+
+    def _in_tissue(self, probabilities: np.ndarray, volume: Volume, index: int) -> np.ndarray:
+        return in_tissue(probabilities, volume, index, self.checkpoint.fat_hu)
 
     def _stack(self, volume: Volume, phases: Mapping[str, Volume] | None) -> list[np.ndarray]:
         """HU arrays that are fed together: one, or one per contrast phase."""
@@ -279,7 +287,7 @@ class Predictor:
                 _, maps = next(maps_of)
                 shape = (box[1].stop - box[1].start, box[2].stop - box[2].start)
                 probabilities[:, box[1], box[2]] = fed.restore(maps, shape)
-                probabilities = without_air(probabilities, volume, index)
+                probabilities = self._in_tissue(probabilities, volume, index)
             label_map = liver[index].astype(np.uint8)
             label_map[liver[index] & (probabilities[-1] > 0.5)] = 2
             yield FinishedSlice(index, label_map, probabilities, depth + index + 1, 2 * depth, fed, liver[index])
@@ -357,13 +365,18 @@ def _box_around(mask: np.ndarray, margin: int) -> tuple[slice, slice, slice] | N
     return z, y, x
 
 
-def without_air(probabilities: np.ndarray, volume: Volume, index: int) -> np.ndarray:
-    """Probabilities (labels, Y, X) of a slice, background for certain where a CT is darker than GAS_HU."""
+def in_tissue(probabilities: np.ndarray, volume: Volume, index: int, fat_hu: float | None) -> np.ndarray:
+    """Probabilities (labels, Y, X) of a slice, background for certain where a CT shows gas, and fat if `fat_hu` is
+    given: where a pixel is darker than GAS_HU, or the median around it than `fat_hu`."""
     if volume.modality != "CT":
         return probabilities
+    hu = volume.hu[index]
+    dark = hu < GAS_HU
+    if fat_hu is not None:
+        dark |= cv2.medianBlur(np.ascontiguousarray(hu, np.float32), FAT_PIXELS) < fat_hu
     certain = np.zeros(len(probabilities), np.float32)
     certain[0] = 1
-    return np.where(volume.hu[index] < GAS_HU, certain[:, None, None], probabilities)
+    return np.where(dark, certain[:, None, None], probabilities)
 
 
 def decide(probabilities: np.ndarray) -> np.ndarray:
@@ -404,8 +417,10 @@ def decision_rule(checkpoint: Checkpoint, inference: Inference = PLAIN, spacing_
         rule = "tumour where its probability is more than 0.5"
     kept = "largest connected piece kept" if checkpoint.largest_component else ""
     cut, dropped = neck_words(neck_of(checkpoint, spacing_known)), speck_words(speck_of(checkpoint, spacing_known))
-    air = f"neither where a CT is below {GAS_HU:g} HU".replace("-", "−")
-    parts = (rule, air, inference.describe(), kept, cut, dropped)
+    dark = f"neither where a CT is below {GAS_HU:g} HU"
+    if checkpoint.fat_hu is not None:
+        dark += f", or the median of {FAT_PIXELS} × {FAT_PIXELS} pixels below {checkpoint.fat_hu:g} HU"
+    parts = (rule, dark.replace("-", "−"), inference.describe(), kept, cut, dropped)
     return "; ".join(part for part in parts if part)
 
 

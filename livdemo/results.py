@@ -52,7 +52,7 @@ WITHOUT_TWINS = (
 _PARTS = {
     "reported": {"model", "title", "source", "parameters", "parameters_paper", "reported"},
     "protocols": {"series", "commands", "devices", "torch", "commits", "seeds", "runs", "hours", "plan", "models"}
-    | {"sizes", "necks_mm", "specks_ml", "other_plans", "pairs"},
+    | {"sizes", "necks_mm", "specks_ml", "fats_hu", "other_plans", "pairs"},
     "studies": {"study", "question", "note", "series", "commands", "runs", "hours", "variants"},
     "trained_twice": {"model", "fold", "asked_size", "liver_dice", "tumour_dice", "unseen"},
     "without_twins": {"model", "folds", "twins", "others"},
@@ -194,7 +194,7 @@ def sizes_in_words(sizes: Sequence[Figures]) -> list[str]:
 
 
 def asked_as_in_the_app(one: Figures) -> list[str]:
-    """What of the app's rule changed figures that are of known spacing: those of the unseen volumes."""
+    """What of the app's rule changed figures; cuts and specks only those of known spacing, so of the unseen volumes."""
     lines = []
     if neck_mm := max(one["necks_mm"], default=0):
         lines.append(
@@ -206,10 +206,12 @@ def asked_as_in_the_app(one: Figures) -> list[str]:
             f"{_of_some(one['specks_ml'])}Tumours below {speck_ml:g} mL were dropped, as in the app, where the "
             "spacing is known: on the unseen volumes."
         )
+    for hu in filter(None, one["fats_hu"]):
+        lines.append(f"{_of_some(one['fats_hu'])}Where a CT is below {hu:g} HU nothing was liver, as in the app.")
     return lines
 
 
-def _of_some(values: Sequence[float]) -> str:
+def _of_some(values: Sequence[float | None]) -> str:
     return "In some of the runs: " if len(values) > 1 else ""
 
 

@@ -11,14 +11,16 @@ from livdemo.checkpoints import Checkpoint
 from livdemo.errors import InputError
 from livdemo.pieces import SPECK_ML
 from livdemo.predictor import (
+    FAT_HU,
     GAS_HU,
     S3_SCALES,
     Assembly,
     Inference,
     Predictor,
     decide,
+    decision_rule,
+    in_tissue,
     pick_device,
-    without_air,
 )
 from livdemo.rescoring import Rule, relabel
 from livdemo.volume import volume_from_hu
@@ -242,8 +244,33 @@ def test_air_is_never_liver_whatever_the_network_says() -> None:
     certain = np.zeros((3, 4, 4), np.float32)
     certain[2] = 1  # tumour everywhere
     volume = volume_from_hu(hu, (2, 1, 1))
-    assert np.array_equal(decide(without_air(certain, volume, 0)) == 2, hu[0] == 60)
-    assert np.flatnonzero(decide(without_air(certain, volume, 1))).tolist() == [0], "as dark as gas at the least"
-    assert np.allclose(without_air(certain, volume, 0).sum(0), 1)
+    assert np.array_equal(decide(in_tissue(certain, volume, 0, None)) == 2, hu[0] == 60)
+    assert np.flatnonzero(decide(in_tissue(certain, volume, 1, None))).tolist() == [0], "as dark as gas at the least"
+    assert np.allclose(in_tissue(certain, volume, 0, None).sum(0), 1)
     no_ct = volume_from_hu(hu, (2, 1, 1), modality="MR")
-    assert without_air(certain, no_ct, 0) is certain
+    assert in_tissue(certain, no_ct, 0, FAT_HU) is certain
+
+
+def test_fat_is_never_liver_and_noise_makes_no_holes() -> None:
+    """Liver above, fat below; one dark pixel in the liver and one bright in the fat are noise, and the edge stays."""
+    hu = np.full((1, 9, 8), 60, np.int16)
+    hu[0, 5:] = -100
+    hu[0, 2, 3], hu[0, 7, 3] = -120, 60
+    certain = np.zeros((3, 9, 8), np.float32)
+    certain[1] = 1
+    volume = volume_from_hu(hu, (2, 1, 1))
+    rows = np.indices((9, 8))[0]
+    assert np.array_equal(decide(in_tissue(certain, volume, 0, FAT_HU)) == 1, rows < 5)
+    assert decide(in_tissue(certain, volume, 0, None)).all(), "unless the weights are asked so"
+
+
+def test_a_checkpoint_says_whether_it_is_asked_about_fat(checkpoint: Checkpoint) -> None:
+    case = block_case()
+    lean = replace(case.volume, hu=np.where(case.reference > 0, case.volume.hu, -100).astype(np.int16))
+    asked = replace(checkpoint, fat_hu=float(FAT_HU))
+    assert "; neither where a CT is below −300 HU, or the median of 3 × 3 pixels below −50 HU" in decision_rule(asked)
+    assert "median" not in decision_rule(checkpoint)
+    for finished in Predictor(asked, "cpu").stream(lean):
+        assert not finished.label_map[case.reference[finished.index] == 0].any()
+        alone = Predictor(asked, "cpu").one_slice(lean, finished.index)
+        assert np.array_equal(alone.label_map, finished.label_map)

@@ -15,7 +15,7 @@ from torch import nn
 from livdemo.intensity import Window
 from livdemo.models import Preset
 from livdemo.pieces import NECK_MM, SPECK_ML
-from livdemo.predictor import S3_SCALES
+from livdemo.predictor import FAT_HU, S3_SCALES
 from train.network_variants import aspp_with, fine_tuned_dtan, sfan_without, unet_in_sequence
 
 # ct: with or without liver-free phantom slices, as the whole protocol has it
@@ -40,6 +40,7 @@ class Variant:
     largest_component: bool = True  # of the inference
     neck_mm: float = 0.0  # of the inference: what hangs on the liver by a neck thinner than this is cut off
     speck_ml: float = 0.0  # of the inference: tumours smaller than this are dropped, where the spacing is known
+    fat_hu: float | None = None  # of the inference: where a CT is darker nothing is liver
     speck_voxels: int = 0  # likewise where it is not: tumours of fewer voxels of a slice of 256 pixels
     tumour_threshold: float = 0.5  # of the inference: tumour's share of liver and tumour above which a voxel is tumour
     cut: float = 1.0  # of the held-out slices' side that is left of them, around the liver
@@ -216,6 +217,17 @@ STUDIES = (
         f"What ships drops tumours below {SPECK_ML:g} mL, a ball of 5 mm. Of the patients' slices nobody knows the "
         "spacing, so here it is so many voxels: those 0.065 mL are about 29 voxels in slices of 1 mm and 6 in slices "
         "of 5 mm, if a body is as wide as usual.",
+    ),
+    Study(
+        "fat",
+        "Does it help to say that fat is no liver? (inference alone)",
+        tuple(
+            Variant("aunet", name, larger=1.25, fat_hu=hu)
+            for name, hu in (("as it is", None), ("nothing below −50 HU", FAT_HU), ("nothing below −30 HU", -30.0))
+        ),
+        "Patient E has much fat under the skin, which some networks take for liver. Where the median of 3 × 3 pixels "
+        "is darker than that, nothing is liver. What ships is asked with −50 HU, half-way between fat and the fattest "
+        "of livers.",
     ),
     Study(
         "loss",

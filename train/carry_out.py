@@ -49,7 +49,9 @@ def asked_again(one: Planned, before: Row, unseen: Path | None, device: str) -> 
 def _network(one: Planned, run: Run) -> tuple[Checkpoint, nn.Module]:
     """The network of a finished run of that kind, with the row that says how it is asked."""
     variant = one.variant
-    return fold_network(run, variant.largest_component, one.asked_size, variant.neck_mm, variant.speck_ml)
+    return fold_network(
+        run, variant.largest_component, one.asked_size, variant.neck_mm, variant.speck_ml, variant.fat_hu
+    )
 
 
 def _strangers(

@@ -26,6 +26,7 @@ from livdemo.errors import InputError
 from livdemo.models import ModelSpec, get_model
 from livdemo.phantom import make_phantom
 from livdemo.pieces import NECK_MM, SPECK_ML
+from livdemo.predictor import FAT_HU
 from train.batches import shaped
 from train.card import Described, History, card, licence_of, trained_on, weakness
 from train.curves import draw_curves
@@ -168,6 +169,7 @@ def _checkpoint(
         largest_component=True,
         neck_mm=NECK_MM,
         speck_ml=SPECK_ML if "tumour" in spec.labels else 0.0,
+        fat_hu=FAT_HU,
         trained_on=trained_on(described),
         weak=weakness(spec, described, validation),
         validation=validation,

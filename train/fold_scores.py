@@ -38,6 +38,7 @@ def fold_network(
     size: int | None = None,
     neck_mm: float = 0.0,
     speck_ml: float = 0.0,
+    fat_hu: float | None = None,
 ) -> tuple[Checkpoint, nn.Module]:
     """The network of a finished run, with the row that the app needs to feed it. It has no file.
 
@@ -57,6 +58,7 @@ def fold_network(
         largest_component=largest_component,
         neck_mm=neck_mm,
         speck_ml=speck_ml,
+        fat_hu=fat_hu,
         trained_on="",
         weak="",
         seed=run.seed,

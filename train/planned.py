@@ -23,7 +23,7 @@ from typing import Any, Literal, cast
 from livdemo.errors import InputError
 from livdemo.models import ModelSpec, Preset, get_model, list_models
 from livdemo.pieces import NECK_MM, SPECK_ML
-from livdemo.predictor import Inference
+from livdemo.predictor import FAT_HU, Inference
 from livdemo.rescoring import Rule
 from train.ablations import STUDIES, Data, Study, Variant
 from train.cache import Slices, cached_slices
@@ -145,10 +145,15 @@ class Planned:
         return math.ceil(multiples) * spec.size_multiple
 
     @property
-    def how_asked(self) -> dict[str, float]:
+    def how_asked(self) -> dict[str, float | None]:
         """How the network is asked, as its row has it: another way makes another row, without a training."""
         variant = self.variant
-        return {"asked_size": self.asked_size, "neck_mm": variant.neck_mm, "speck_ml": variant.speck_ml}
+        return {
+            "asked_size": self.asked_size,
+            "neck_mm": variant.neck_mm,
+            "speck_ml": variant.speck_ml,
+            "fat_hu": variant.fat_hu,
+        }
 
     @property
     def who(self) -> tuple[str, ...]:
@@ -295,7 +300,7 @@ def _variants(settings: Settings) -> Iterator[tuple[str, Variant]]:
         for spec in wanted or list_models():
             larger = 1.0 if spec.phases or settings.protocol == "recipe" else LARGER
             if settings.protocol in BEGINS_WITH:  # asked as the app asks what ships
-                yield "", Variant(spec.name, larger=larger, neck_mm=NECK_MM, speck_ml=SPECK_ML)
+                yield "", Variant(spec.name, larger=larger, neck_mm=NECK_MM, speck_ml=SPECK_ML, fat_hu=FAT_HU)
             else:
                 yield "", Variant(spec.name, larger=larger)
         return

@@ -23,7 +23,7 @@ from train.ablations import STUDIES, Study
 from train.evidence import refresh
 from train.plan import items_of
 from train.results_page import page
-from train.run_log import Row, asked_size, latest, learned_from_twins, neck_mm, read_rows, speck_ml, without_nan
+from train.run_log import Row, asked_size, fat_hu, latest, learned_from_twins, neck_mm, read_rows, speck_ml, without_nan
 from train.trust import trained_twice, without_twins
 
 FOLDER = Path("results")
@@ -153,6 +153,7 @@ def _how(rows: Sequence[Row]) -> Figures:
         "sizes": _sizes(rows),
         "necks_mm": sorted({neck_mm(row) for row in rows}),
         "specks_ml": sorted({speck_ml(row) for row in rows}),
+        "fats_hu": sorted({fat_hu(row) for row in rows}, key=lambda value: (value is not None, value)),
         "plan": usual or None,
         "other_plans": sorted(other),
     }

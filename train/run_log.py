@@ -37,9 +37,19 @@ def speck_ml(row: Row) -> float:
     return row.get("speck_ml", 0.0)
 
 
-def how_asked(row: Row) -> dict[str, float]:
+def fat_hu(row: Row) -> float | None:
+    """What is darker in HU counted as fat; None, where it did not, in rows from before that."""
+    return row.get("fat_hu")
+
+
+def how_asked(row: Row) -> dict[str, float | None]:
     """As train.planned.Planned.how_asked."""
-    return {"asked_size": asked_size(row), "neck_mm": neck_mm(row), "speck_ml": speck_ml(row)}
+    return {
+        "asked_size": asked_size(row),
+        "neck_mm": neck_mm(row),
+        "speck_ml": speck_ml(row),
+        "fat_hu": fat_hu(row),
+    }
 
 
 def slices_at_once(row: Row) -> int:

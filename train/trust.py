@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from livdemo.models import get_model, list_models
-from train.run_log import Row, how_asked, learned_from_twins, who
+from train.run_log import Row, asked_size, how_asked, learned_from_twins, who
 from train.sources.lits_patients import HAD_TWINS
 
 Figures = dict[str, Any]
@@ -32,7 +32,7 @@ def _pair(found: Sequence[Row]) -> Figures:
     return {
         "model": ends[0]["model"],
         "fold": ends[0]["fold"],
-        "asked_size": int(how_asked(ends[0])["asked_size"]),
+        "asked_size": asked_size(ends[0]),
         **{name: [_mean_of(row["patients"], name) for row in ends] for name in ("liver_dice", "tumour_dice")},
         "unseen": {case: [_unseen_liver(row, case) for row in ends] for case in cases},
     }
