@@ -207,7 +207,8 @@ def asked_as_in_the_app(one: Figures) -> list[str]:
             "spacing is known: on the unseen volumes."
         )
     for hu in filter(None, one["fats_hu"]):
-        lines.append(f"{_of_some(one['fats_hu'])}Where a CT is below {hu:g} HU nothing was liver, as in the app.")
+        below = f"{hu:g} HU".replace("-", "−")
+        lines.append(f"{_of_some(one['fats_hu'])}Where a CT is below {below} nothing was liver, as in the app.")
     return lines
 
 

@@ -227,7 +227,7 @@ STUDIES = (
         ),
         "Patient E has much fat under the skin, which some networks take for liver. Where the median of 3 × 3 pixels "
         "is darker than that, nothing is liver. What ships is asked with −50 HU, half-way between fat and the fattest "
-        "of livers.",
+        "of livers. The rule was made after looking at E, so look at the other patients.",
     ),
     Study(
         "loss",

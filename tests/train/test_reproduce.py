@@ -241,11 +241,12 @@ def test_what_ships_is_only_asked_again(call: Call, tmp_path: Path, monkeypatch:
     monkeypatch.setattr("train.reproduce.SECOND_COURSE", replace(PLAN, epochs=1))
     monkeypatch.setattr("train.planned.NECK_MM", 0.0)
     monkeypatch.setattr("train.planned.SPECK_ML", 0.0)
+    monkeypatch.setattr("train.planned.FAT_HU", None)
     asked = ("--protocol", "second", "--models", "unet64", "--folds", "all", "--unseen")
-    asked += (str(_write_strangers(tmp_path / "strangers")),)
+    asked += (str(write_strangers(tmp_path / "strangers")),)
     assert call(*asked) == 0
     (before,) = read_rows(tmp_path / "runs.jsonl")
-    assert (before["neck_mm"], before["speck_ml"]) == (0, 0)
+    assert (before["neck_mm"], before["speck_ml"], before["fat_hu"]) == (0, 0, None)
 
     folder = tmp_path / "out" / f"unet64-{before['key']}"
     kept = folder.rename(tmp_path / "elsewhere")
@@ -253,13 +254,14 @@ def test_what_ships_is_only_asked_again(call: Call, tmp_path: Path, monkeypatch:
     monkeypatch.setattr("train.carry_out.shipped_folder", lambda one: kept)
     monkeypatch.setattr("train.planned.NECK_MM", 28.0)
     monkeypatch.setattr("train.planned.SPECK_ML", 0.065)
+    monkeypatch.setattr("train.planned.FAT_HU", -50)
     monkeypatch.setattr(Training, "epoch", lambda *_: pytest.fail("it was trained already"))
     assert call(*asked) == 0
     assert call(*asked) == 0, "nothing is left to do"
     _, after = read_rows(tmp_path / "runs.jsonl")
     differing = {name for name in before if before[name] != after[name]}
-    assert differing <= {"neck_mm", "speck_ml", "unseen"}
-    assert (after["neck_mm"], after["speck_ml"]) == (28, 0.065)
+    assert differing <= {"neck_mm", "speck_ml", "fat_hu", "unseen"}
+    assert (after["neck_mm"], after["speck_ml"], after["fat_hu"]) == (28, 0.065, -50)
     assert after["unseen"][0]["case"] == before["unseen"][0]["case"] == "block"
     assert not folder.exists()
 
@@ -372,7 +374,7 @@ def test_one_run_that_cannot_be_made_does_not_stop_the_others(
     assert len(list((tmp_path / "out").glob("unet64-*"))) == 1
 
 
-def _write_strangers(folder: Path) -> Path:
+def write_strangers(folder: Path) -> Path:
     """block_case() with and without its reference, as files."""
     case = block_case()
     assert case.reference is not None
@@ -384,7 +386,7 @@ def _write_strangers(folder: Path) -> Path:
 
 
 def test_scans_of_strangers_are_scored_with_their_labels(call: Call, tmp_path: Path) -> None:
-    folder = _write_strangers(tmp_path / "strangers")
+    folder = write_strangers(tmp_path / "strangers")
     asked = ("--models", "unet64", "--folds", "A", "all")
     assert call(*asked) == 0
     assert call(*asked, "--unseen", str(folder)) == 0

@@ -136,11 +136,12 @@ def test_what_of_the_apps_rule_changed_the_figures_is_said() -> None:
     cut = "What hung on the liver by a neck thinner than 28 mm was cut off, as in the app"
     plain = three_folds("sfan", LOW)
     assert "as in the app" not in page(tables(plain))
-    asked = three_folds("sfan", LOW, neck_mm=28.0, speck_ml=0.065)
+    asked = three_folds("sfan", LOW, neck_mm=28.0, speck_ml=0.065, fat_hu=-50)
     told = page(tables(asked))
     assert cut in told
     assert "In some" not in told
     assert "Tumours below 0.065 mL were dropped, as in the app" in told
+    assert "Where a CT is below −50 HU nothing was liver, as in the app" in told
     assert f"In some of the runs: {cut}" in page(tables([*plain, *three_folds("unet64", LOW, neck_mm=28.0)]))
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from livdemo.checkpoints import find_checkpoint, load_model, read_manifest
 from tests.train.slice_folder import write_slices
-from tests.train.test_reproduce import PLAN, tiny
+from tests.train.test_reproduce import PLAN, tiny, write_strangers
+from train.ask_again import main as ask_again
 from train.evidence import EARLIER_ALONE, refresh
 from train.export import _same_network, _scripted, export
 from train.loop import Training
@@ -238,6 +239,29 @@ def test_the_second_course_ships_where_there_is_one(shipping: list[str], trained
     assert find_checkpoint("unet64").run == "third"
     assert find_checkpoint("unet64").weak.endswith("after its first course, and was not measured after the third.")
     assert EARLIER_ALONE.format(last="third", earlier="first") in _card(tmp_path, "unet64")
+
+
+def test_what_ships_is_asked_again_where_its_rule_has_changed(
+    shipping: list[str], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the shipped file alone, and a row for each model that ships: no run folder is needed, no fold is touched."""
+    log = tmp_path / "log.jsonl"
+    shutil.copy(trained / "runs.jsonl", log)
+    before = read_rows(log)
+    assert ship(shipping) == 0
+    asked = ["--unseen", str(write_strangers(tmp_path / "strangers")), "--log", str(log), "--device", "cpu"]
+    assert ask_again(asked) == 0
+    added = read_rows(log)[len(before) :]
+    assert sorted(row["model"] for row in added) == ["unet64", "unet_liver"]
+    for row in added:
+        (own,) = [one for one in before if one["key"] == row["key"]]
+        assert {name for name in row if row[name] != own.get(name)} <= {"unseen", "neck_mm", "speck_ml", "fat_hu"}
+        shipped = find_checkpoint(row["model"])
+        assert (row["fat_hu"], row["neck_mm"], row["speck_ml"]) == (-50, shipped.neck_mm, shipped.speck_ml)
+        assert {one["case"] for one in row["unseen"]} == {"block"}
+    capsys.readouterr()
+    assert ask_again(asked) == 0
+    assert capsys.readouterr().out.startswith("0 rows were added")
 
 
 def test_a_second_course_begins_with_what_ships_where_the_first_ones_folder_is_gone(
