@@ -419,7 +419,7 @@ def decision_rule(checkpoint: Checkpoint, inference: Inference = PLAIN, spacing_
     cut, dropped = neck_words(neck_of(checkpoint, spacing_known)), speck_words(speck_of(checkpoint, spacing_known))
     dark = f"neither where a CT is below {GAS_HU:g} HU"
     if checkpoint.fat_hu is not None:
-        dark += f", or the median of {FAT_PIXELS} × {FAT_PIXELS} pixels below {checkpoint.fat_hu:g} HU"
+        dark += f", or the median of {FAT_PIXELS}×{FAT_PIXELS} pixels below {checkpoint.fat_hu:g} HU"
     parts = (rule, dark.replace("-", "−"), inference.describe(), kept, cut, dropped)
     return "; ".join(part for part in parts if part)
 

@@ -268,7 +268,7 @@ def test_a_checkpoint_says_whether_it_is_asked_about_fat(checkpoint: Checkpoint)
     case = block_case()
     lean = replace(case.volume, hu=np.where(case.reference > 0, case.volume.hu, -100).astype(np.int16))
     asked = replace(checkpoint, fat_hu=float(FAT_HU))
-    assert "; neither where a CT is below −300 HU, or the median of 3 × 3 pixels below −50 HU" in decision_rule(asked)
+    assert "; neither where a CT is below −300 HU, or the median of 3×3 pixels below −50 HU" in decision_rule(asked)
     assert "median" not in decision_rule(checkpoint)
     for finished in Predictor(asked, "cpu").stream(lean):
         assert not finished.label_map[case.reference[finished.index] == 0].any()
