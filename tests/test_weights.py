@@ -9,7 +9,7 @@ from livdemo.cases import load_case
 from livdemo.checkpoints import Checkpoint, fetch, read_manifest
 from livdemo.metrics import score_case
 from livdemo.models import get_model
-from livdemo.predictor import Predictor
+from livdemo.predictor import FAT_HU, Predictor
 from livdemo.volume import read_label_map, read_volume
 from tests.conftest import REPOSITORY
 from train.export import GOLDEN_TOLERANCE, MAX_BYTES, golden_logits
@@ -24,6 +24,7 @@ def test_a_shipped_file(checkpoint: Checkpoint) -> None:
     assert checkpoint.parameters == get_model(checkpoint.model).parameters(checkpoint.preset)
     preset = get_model(checkpoint.model).preprocessing[checkpoint.preset]
     assert checkpoint.preprocessing == replace(preset, size=checkpoint.preprocessing.size)
+    assert checkpoint.fat_hu == FAT_HU
     golden = np.load(WEIGHTS / f"{checkpoint.model}.golden.npz")
     assert golden_logits(checkpoint, golden["hu"]) == pytest.approx(golden["logits"], abs=GOLDEN_TOLERANCE)
     card = (WEIGHTS / f"{checkpoint.model}.md").read_text()
