@@ -40,8 +40,8 @@ class Variant:
     largest_component: bool = True  # of the inference
     neck_mm: float = 0.0  # of the inference: what hangs on the liver by a neck thinner than this is cut off
     speck_ml: float = 0.0  # of the inference: tumours smaller than this are dropped, where the spacing is known
-    fat_hu: float | None = None  # of the inference: where a CT is darker nothing is liver
     speck_voxels: int = 0  # likewise where it is not: tumours of fewer voxels of a slice of 256 pixels
+    fat_hu: float | None = None  # of the inference: where a CT is darker nothing is liver
     tumour_threshold: float = 0.5  # of the inference: tumour's share of liver and tumour above which a voxel is tumour
     cut: float = 1.0  # of the held-out slices' side that is left of them, around the liver
     suits: bool = True  # of the inference: what was cut close is given as a smaller picture

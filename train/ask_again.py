@@ -14,7 +14,7 @@ from livdemo.predictor import PLAIN, pick_device
 from train.fold_scores import score_unseen
 from train.planned import EVERYBODY
 from train.reproduce import RUNS
-from train.run_log import Row, append_row, how_asked, latest, read_rows
+from train.run_log import Row, append_row, asked_anew, how_asked, how_shipped, latest, read_rows
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def ask_again(log: Path, unseen: Path, device: str) -> int:
         checkpoint = shipped[row["key"]]
         network = load_model(checkpoint.sha256, device)
         figures = score_unseen(checkpoint, {checkpoint.model: network}, unseen, PLAIN, device)
-        append_row(log, {**row, **_as_asked(checkpoint), "unseen": figures})
+        append_row(log, asked_anew(row, checkpoint, figures))
         print(f"{checkpoint.model}: " + ", ".join(f"{one['case']} {one['label']} {one['dice']:.3f}" for one in figures))
     return len(stale)
 
@@ -54,17 +54,7 @@ def ask_again(log: Path, unseen: Path, device: str) -> int:
 def _is_stale(row: Row, shipped: dict[str, Checkpoint]) -> bool:
     if row["study"] or row["fold"] != EVERYBODY or row["key"] not in shipped:
         return False
-    return how_asked(row) != _as_asked(shipped[row["key"]])
-
-
-def _as_asked(checkpoint: Checkpoint) -> dict[str, float | None]:
-    """As train.run_log.how_asked, of weights that ship."""
-    return {
-        "asked_size": checkpoint.preprocessing.size,
-        "neck_mm": checkpoint.neck_mm,
-        "speck_ml": checkpoint.speck_ml,
-        "fat_hu": checkpoint.fat_hu,
-    }
+    return how_asked(row) != how_shipped(shipped[row["key"]])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from train.loop import train
 from train.planned import Planned
 from train.pseudo_labels import SURE, pseudo_labelled
 from train.run import History, Run, commit, finished_epochs, read_history
-from train.run_log import Row
+from train.run_log import Row, asked_anew
 from train.shipped_start import shipped_folder, ships
 
 
@@ -43,7 +43,7 @@ def asked_again(one: Planned, before: Row, unseen: Path | None, device: str) -> 
     reading scans does."""
     checkpoint, network = _network(one, replace(one.run, out=shipped_folder(one)))
     scored = _strangers(one, unseen, checkpoint, {checkpoint.model: network}, one.inference, device)
-    return {**before, **one.how_asked, "unseen": scored, "preprocessing": checkpoint.preprocessing.describe()}
+    return asked_anew(before, checkpoint, scored)
 
 
 def _network(one: Planned, run: Run) -> tuple[Checkpoint, nn.Module]:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from livdemo.checkpoints import Checkpoint
 from livdemo.errors import InputError
 from livdemo.models import get_model
 
@@ -50,6 +51,22 @@ def how_asked(row: Row) -> dict[str, float | None]:
         "speck_ml": speck_ml(row),
         "fat_hu": fat_hu(row),
     }
+
+
+def how_shipped(checkpoint: Checkpoint) -> dict[str, float | None]:
+    """The same, of a network by the row that the app feeds it with."""
+    return {
+        "asked_size": checkpoint.preprocessing.size,
+        "neck_mm": checkpoint.neck_mm,
+        "speck_ml": checkpoint.speck_ml,
+        "fat_hu": checkpoint.fat_hu,
+    }
+
+
+def asked_anew(before: Row, checkpoint: Checkpoint, unseen: list[dict[str, Any]] | None) -> Row:
+    """The row of a network that was asked in another way since: `unseen` is what it says so of scans of strangers."""
+    preprocessing = checkpoint.preprocessing.describe()
+    return {**before, **how_shipped(checkpoint), "unseen": unseen, "preprocessing": preprocessing}
 
 
 def slices_at_once(row: Row) -> int:
