@@ -38,6 +38,7 @@ GOLDEN_TOLERANCE = 1e-3  # of a logit: machines add up in other orders
 GOLDEN_SHAPE = (48, 192, 192)  # (Z, Y, X) of the phantom
 # Places in a file, numbers of classes and of warnings: torch counts them anew in every process.
 _TORCHS_OWN = re.compile(r" # \S+$|___torch_mangle_\d+\.|\[warn_id=\d+\]", re.MULTILINE)
+_VALUE = re.compile(r"%[\w.]+")  # torch's choice of their names depends on what else a process has scripted
 FIGURES = ("liver_dice", "liver_dice_per_volume", "tumour_dice")
 
 
@@ -145,7 +146,13 @@ def _same_network(before: bytes, content: bytes) -> bool:
 def _graphs(model: torch.jit.ScriptModule) -> dict[str, str]:
     """What each method that can be called computes: forward, and what else is exported (explain, forward_aux)."""
     names = sorted(model._c._method_names())
-    return {name: _TORCHS_OWN.sub("", str(getattr(model, name).inlined_graph)) for name in names}
+    return {name: _renumbered(_TORCHS_OWN.sub("", str(getattr(model, name).inlined_graph))) for name in names}
+
+
+def _renumbered(graph: str) -> str:
+    """The graph with its values counted in the order in which they appear."""
+    numbers: dict[str, int] = {}
+    return _VALUE.sub(lambda value: f"%{numbers.setdefault(value[0], len(numbers))}", graph)
 
 
 def _checkpoint(

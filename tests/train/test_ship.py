@@ -114,6 +114,37 @@ def test_the_same_network_is_known_in_other_bytes() -> None:
     assert not _same_network(one, other)
 
 
+def test_other_names_of_values_make_no_other_network() -> None:
+    """Torch chooses them by what else a process has scripted."""
+
+    def squared() -> nn.Module:
+        class Network(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                doubled = x * 2
+                return doubled * x
+
+        return Network()
+
+    def renamed() -> nn.Module:
+        class Network(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                other = x * 2
+                return other * x
+
+        return Network()
+
+    def rewired() -> nn.Module:
+        class Network(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                doubled = x * 2
+                return doubled * doubled
+
+        return Network()
+
+    assert _same_network(_scripted(squared()), _scripted(renamed()))
+    assert not _same_network(_scripted(squared()), _scripted(rewired()))
+
+
 def test_another_map_of_what_it_looked_at_is_another_network() -> None:
     """The app calls more than forward, so a file whose explain() differs must not be kept."""
 
