@@ -183,6 +183,8 @@ def test_figures_as_words() -> None:
     assert format_metric(liver, "dice") == "0.000"
     assert format_metric(liver, "hd_mm").startswith("miss (")
     assert format_metric(tumour, "dice") == "n/a"
+    invented, _ = score_case(reference, prediction, (1, 1, 1))
+    assert format_metric(invented, "hd_mm").startswith("false alarm (")
     prediction[0, :4, 1:5] = 1
     liver, _ = score_case(prediction, reference, (1, 1, 1))
     assert format_metric(liver, "hd_mm") == "1.00 mm"

@@ -16,6 +16,7 @@ FIRST_COLUMNS = (
 NEEDS_SPACING = frozenset(
     ("hd_mm", "hd95_mm", "assd_mm", "nsd", "boundary_iou", "volume_ml", "reference_volume_ml", "tolerance_mm")
 )
+ONE_EMPTY = {"prediction empty": "miss", "reference empty": "false alarm"}  # states in which a distance is a penalty
 HEADLINE = ("dice", "iou", "hd_mm", "hd95_mm", "sensitivity", "precision", "volume_ml", "reference_volume_ml")
 COLUMNS = (*FIRST_COLUMNS, *(name for name in DEFINITIONS if name not in FIRST_COLUMNS), "spacing_known")
 LESION_FIELDS = (
@@ -62,7 +63,9 @@ def metric_figures(metrics: LabelMetrics, spacing_known: bool) -> dict[str, Any]
 
 
 def format_metric(metrics: LabelMetrics, name: str, spacing_known: bool = True) -> str:
-    """A figure as words with its unit: "0.953", "12.4 mm", "14 voxels", "n/a", "miss".
+    """A figure as words with its unit: "0.953", "12.4 mm", "14 voxels", "n/a", "miss (549 mm)".
+
+    A distance is the diagonal of the image, and says why, where one mask is empty: a miss, or a false alarm.
 
     A distance of a case without spacing is counted in voxels and says so; a volume of one is n/a.
     """
@@ -70,8 +73,8 @@ def format_metric(metrics: LabelMetrics, name: str, spacing_known: bool = True) 
     unit = DEFINITIONS[name].unit
     if math.isnan(value) or (not spacing_known and name in NEEDS_SPACING and unit != "mm"):
         return "n/a"
-    if metrics.state in ("reference empty", "prediction empty") and unit == "mm":
-        return f"miss ({significant(value)} {unit if spacing_known else 'voxels'})"
+    if unit == "mm" and metrics.state in ONE_EMPTY:
+        return f"{ONE_EMPTY[metrics.state]} ({significant(value)} {unit if spacing_known else 'voxels'})"
     if unit == "mm" and not spacing_known:
         unit = "voxels"
     return f"{significant(value) if unit else f'{value:.3f}'}{' ' + unit if unit else ''}"

@@ -37,7 +37,7 @@ def provenance(comparison: Comparison) -> dict[str, Any]:
         },
         "models": [_run_provenance(result) for result in comparison.results],
         "definitions": {name: definition._asdict() for name, definition in DEFINITIONS.items()},
-        "empty_masks": "Both empty: n/a. Exactly one empty: overlap 0, distances are the image diagonal (a miss).",
+        "empty_masks": "Both empty: n/a. Exactly one empty: overlap 0, the diagonal as distance (miss, false alarm).",
         "liver": "labels 1 and 2 together: a tumour is inside the liver",
     }
 
