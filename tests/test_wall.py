@@ -185,6 +185,15 @@ def test_the_table_marks_the_best_and_proves_nothing(results: dict[str, Result])
     assert score_table(case, []) == NOTHING_YET
 
 
+def test_a_tumour_where_the_reference_has_none_is_a_false_alarm() -> None:
+    case = block_case()
+    assert case.reference is not None
+    healthy = replace(case, reference=np.minimum(case.reference, 1))
+    table = score_table(healthy, arrange(healthy, results_of(healthy), BOTH, ["majority"]).entries)
+    assert "<small class='why'>false alarm</small>" in table
+    assert ">miss<" not in table
+
+
 def test_without_a_reference_there_are_volumes_only() -> None:
     case = replace(block_case(), reference=None)
     entries = arrange(case, results_of(case), BOTH, ["majority"]).entries

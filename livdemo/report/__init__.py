@@ -7,10 +7,12 @@ from .figures import (
     COLUMNS,
     DISCLAIMER,
     FIRST_COLUMNS,
+    ONE_EMPTY,
     format_metric,
     metric_figures,
     metric_rows,
     results_table,
+    significant,
 )
 from .files import write_mask, write_report
 from .page import report_html
@@ -20,12 +22,14 @@ __all__ = [
     "COLUMNS",
     "DISCLAIMER",
     "FIRST_COLUMNS",
+    "ONE_EMPTY",
     "format_metric",
     "metric_figures",
     "metric_rows",
     "provenance",
     "report_html",
     "results_table",
+    "significant",
     "write_mask",
     "write_report",
 ]

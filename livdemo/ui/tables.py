@@ -19,7 +19,7 @@ from livdemo.metrics import DEFINITIONS
 from livdemo.metrics.classes import count_classes
 from livdemo.metrics.lesions import LESION_COLUMNS, Lesion
 from livdemo.metrics.statistics import MIN_CASES
-from livdemo.report import format_metric
+from livdemo.report import ONE_EMPTY, format_metric, significant
 from livdemo.ui.viewer import PaneWitness
 from livdemo.ui.wall import Entry, witnesses_of
 
@@ -67,7 +67,10 @@ def _metric_column(case: Case, index: int, name: str) -> Column:
     def text(entry: Entry) -> str:
         if entry.scores is None or index >= len(entry.scores.metrics):
             return "n/a"
-        words = format_metric(entry.scores.metrics[index], name, known)
+        metrics = entry.scores.metrics[index]
+        if definition.unit == "mm" and metrics.state in ONE_EMPTY:
+            return f"{significant(getattr(metrics, name))} <small class='why'>{ONE_EMPTY[metrics.state]}</small>"
+        words = format_metric(metrics, name, known)
         return words.removesuffix(f" {unit}") if unit else words
 
     meaning = f"{definition.sentence} ({definition.source})"
