@@ -34,7 +34,15 @@ from livdemo.ui.session import Session, close_session, open_session
 from livdemo.ui.solid import draw_solid, open_solid, solid_figure
 from livdemo.ui.speed import speed_figure
 from livdemo.ui.strip import strip_value
-from livdemo.ui.tables import NOTHING_YET, lesion_table, score_table, tissue_tables
+from livdemo.ui.tables import (
+    NO_LESIONS_YET,
+    NO_TISSUES_YET,
+    NOTHING_DRAWN,
+    NOTHING_YET,
+    lesion_table,
+    score_table,
+    tissue_tables,
+)
 from livdemo.ui.viewer import viewer_value
 from livdemo.ui.wall import EXTRAS, OWN_RULES, Adjustment, Entry, LevelMap, Standing, arrange, panes_of, witnesses_of
 from tests.made_up import block_case
@@ -183,6 +191,8 @@ def test_the_table_marks_the_best_and_proves_nothing(results: dict[str, Result])
     assert "<small>consensus</small>" in table
     assert "★</span> 1.000" not in score_table(case, entries[:1])  # nothing to be better than
     assert score_table(case, []) == NOTHING_YET
+    assert lesion_table(case, [], "key") == NO_LESIONS_YET
+    assert tissue_tables(case, []) == NO_TISSUES_YET
 
 
 def test_a_tumour_where_the_reference_has_none_is_a_false_alarm() -> None:
@@ -200,7 +210,7 @@ def test_without_a_reference_there_are_volumes_only() -> None:
     table = score_table(case, entries)
     assert "Dice" not in table
     assert "Volume mL" in table
-    assert lesion_table(case, entries, "key") == tissue_tables(case, entries) == ""
+    assert lesion_table(case, entries, "key") == tissue_tables(case, entries) == NOTHING_DRAWN
     assert not speed_figure(entries).data[0].x
 
 

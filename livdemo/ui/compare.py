@@ -104,6 +104,7 @@ def compare_place(tab: gr.Tab, session: gr.State) -> Place:
     with gr.Accordion("Which tissue is taken for which", open=False):
         tissues = figure_table(elem_id="wall-tissues")
     with gr.Accordion("Speed against Dice", open=False, elem_id="speed") as speed:
+        gr.Markdown("One point per label of each model that has run: what more seconds buy, on this case and machine.")
         plot = gr.Plot(show_label=False, visible=False, elem_id="wall-plot")
     curves = curve_panel(session, standing)
     fed, benched = bench_panel(session, chosen[0], chosen[1])

@@ -34,6 +34,11 @@ HD_JUMPS = "Press a Hausdorff distance (HD) to see in the pictures between which
 LABELS = ("liver", "tumour")
 NOTHING_YET = "<p class='empty'>The figures of all models stand here once one has run.</p>"
 NO_REFERENCE = "<p class='note'>This case has no reference, so there are no scores: volumes, time and memory only.</p>"
+NOTHING_DRAWN = "<p class='note'>This case has no reference: nobody has drawn what is there.</p>"
+NO_LESIONS_YET = (
+    "<p class='empty'>Each lesion of the reference stands here once a model that knows tumours has run.</p>"
+)
+NO_TISSUES_YET = "<p class='empty'>A small table per model stands here once one has run.</p>"
 
 
 @dataclass(frozen=True)
@@ -257,8 +262,10 @@ def _witness_button(entry: Entry, witness: PaneWitness, text: str) -> str:
 def lesion_table(case: Case, entries: Sequence[Entry], volume_key: str) -> str:
     """Lesion by lesion what each model found, then the lesions that models invented. A row jumps to its slice."""
     asked = [entry for entry in entries if entry.scores is not None and entry.scores.lesions is not None]
-    if case.reference is None or not asked:
-        return ""
+    if case.reference is None:
+        return NOTHING_DRAWN
+    if not asked:
+        return NO_LESIONS_YET
     reports = [entry.scores.lesions for entry in asked if entry.scores and entry.scores.lesions]
     known = case.volume.spacing_known
     heads = "".join(f"<th scope='col' title='{_e(LESION_COLUMNS['dice'])}'>{_e(entry.title)}</th>" for entry in asked)
@@ -337,8 +344,10 @@ _TISSUES = ("background", "liver", "tumour")
 
 def tissue_tables(case: Case, entries: Sequence[Entry]) -> str:
     """Which tissue is taken for which: one 3×3 table per entry, rows the reference, in per cent of the row."""
-    if case.reference is None or not entries:
-        return ""
+    if case.reference is None:
+        return NOTHING_DRAWN
+    if not entries:
+        return NO_TISSUES_YET
     tables = "".join(_tissue_table(case.reference, entry) for entry in entries)
     return (
         f"<div class='tissues'>{tables}</div><p class='note'>Of the voxels that the reference calls so (row), how many "
