@@ -31,7 +31,7 @@ from livdemo.ui.choices import Choice, explains_of, known_names, model_choices, 
 from livdemo.ui.curves import COLOURS, curve_figure, draw_curves, drawn_curves, line_look
 from livdemo.ui.look import choices_to_look, look, maps_html
 from livdemo.ui.session import Session, close_session, open_session
-from livdemo.ui.solid import draw_solid, open_solid, solid_figure
+from livdemo.ui.solid import draw_solid, open_solid, solid_figure, what_is_missing
 from livdemo.ui.speed import speed_figure
 from livdemo.ui.strip import strip_value
 from livdemo.ui.tables import (
@@ -500,12 +500,26 @@ def test_distance_is_in_mm_and_right_is_on_the_left(results: dict[str, Result]) 
 
 def test_what_cannot_be_drawn_is_not_shown(session: Session, results: dict[str, Result]) -> None:
     standing = arrange(session.case, results, BOTH, [])
-    assert draw_solid(session, standing, "sfan", "both").visible is False
-    assert draw_solid(session, standing, "thresholds", "upside down").visible is False
-    assert draw_solid(None, None, None, None).visible is False
-    model, plot = open_solid(session, standing, "gone", "both")
+    for unknown in ((session, standing, "sfan", "both"), (session, standing, "thresholds", "upside down"), [None] * 4):
+        plot, said = draw_solid(*unknown)
+        assert plot.visible is False
+        assert "once one has run" in said
+    model, plot, said = open_solid(session, standing, "gone", "both")
     assert model.value == "thresholds"
     assert plot.visible
+    assert said == ""
+
+
+def test_surfaces_without_distances_say_why(session: Session, results: dict[str, Result]) -> None:
+    case, (sees, unseeing) = session.case, arrange(session.case, results, BOTH, []).entries
+    assert what_is_missing(case, sees, "tumour") == ""
+    assert "The model found no tumour" in what_is_missing(case, unseeing, "tumour")
+    healthy = replace(case, reference=np.minimum(case.reference, 1))
+    assert "The reference has no tumour" in what_is_missing(healthy, sees, "tumour")
+    assert what_is_missing(healthy, sees, "liver") == ""
+    unscored = replace(case, reference=None)
+    assert "no reference" in what_is_missing(unscored, sees, "liver")
+    assert what_is_missing(unscored, sees, "both") == ""
 
 
 # ---------------------------------------------------------------------------------------------- bench

@@ -29,7 +29,7 @@ from livdemo.ui.line import IN_LINE, cancel_with, free_buttons, tell_line
 from livdemo.ui.look import clear_look, look_panel
 from livdemo.ui.messages import alert, status_html
 from livdemo.ui.session import Session
-from livdemo.ui.solid import solid_panel
+from livdemo.ui.solid import clear_solid, solid_panel
 from livdemo.ui.speed import speed_figure
 from livdemo.ui.strip import slice_strip, strip_value
 from livdemo.ui.tables import figure_table, lesion_table, score_table, tissue_tables
@@ -359,8 +359,7 @@ def idle() -> list[Any]:
     return [
         "",
         *free_buttons(),
-        gr.Accordion(open=False),
-        gr.Plot(visible=False),
+        *clear_solid(),
         *clear_curves(),
         *clear_bench(),
         *clear_look(),

@@ -18,6 +18,7 @@ REFERENCE_COLOUR, PREDICTION_COLOUR, LIVER_COLOUR = "#E69F00", "#56B4E9", "#8FA3
 
 HOW = """Drag to turn, scroll to come closer, press a name to hide it. *By distance* colours the model's surface by how
 far it is from the reference's, in mm."""
+NOTHING_YET = "<p class='empty'>The surfaces of a model stand here once one has run.</p>"
 
 
 def solid_panel(session: gr.State, standing: gr.State) -> list[Any]:
@@ -29,13 +30,20 @@ def solid_panel(session: gr.State, standing: gr.State) -> list[Any]:
             way = gr.Radio(
                 [(title, way) for way, title in WAYS.items()], value="both", label="Show", elem_id="solid-way"
             )
+        said = gr.HTML(elem_id="solid-said", apply_default_css=False)
         plot = gr.Plot(show_label=False, visible=False, elem_id="solid-plot")
-    panel.expand(open_solid, [session, standing, model, way], [model, plot], **DRAWING)
+    asked = [session, standing, model, way]
+    for opened in (panel.expand, while_open("solid", standing)):
+        opened(open_solid, asked, [model, plot, said], **DRAWING)
     for control in (model, way):
-        control.input(draw_solid, [session, standing, model, way], plot, **DRAWING)
-    while_open("solid", standing)(open_solid, [session, standing, model, way], [model, plot], **DRAWING)
+        control.input(draw_solid, asked, [plot, said], **DRAWING)
     panel.collapse(lambda: gr.Plot(visible=False), None, plot, queue=False, **QUIET)
-    return [panel, plot]
+    return [panel, plot, said]
+
+
+def clear_solid() -> list[Any]:
+    """Nothing of the last case."""
+    return [gr.Accordion(open=False), gr.Plot(visible=False), ""]
 
 
 def open_solid(session: Session | None, standing: Standing | None, model: object, way: object) -> list[Any]:
@@ -44,16 +52,30 @@ def open_solid(session: Session | None, standing: Standing | None, model: object
     names = [entry.key for entry in entries]
     chosen = model if model in names else next(iter(names), None)
     choices = [(entry.title, entry.key) for entry in entries]
-    return [gr.Dropdown(choices, value=chosen), draw_solid(session, standing, chosen, way)]
+    return [gr.Dropdown(choices, value=chosen), *draw_solid(session, standing, chosen, way)]
 
 
-def draw_solid(session: Session | None, standing: Standing | None, model: object, way: object) -> gr.Plot:
-    """One model's surfaces; nothing where there is no such model, or no reference to measure from."""
+def draw_solid(session: Session | None, standing: Standing | None, model: object, way: object) -> list[Any]:
+    """One model's surfaces, or none where it does not stand on the wall; and the sentence that says what is missing."""
     entries = standing.entries if standing is not None else []
     entry = next((one for one in entries if one.key == model), None)
     if session is None or entry is None or not isinstance(way, str) or way not in WAYS:
-        return gr.Plot(visible=False)
-    return gr.Plot(solid_figure(session.case, entry, way), visible=True)
+        return [gr.Plot(visible=False), NOTHING_YET]
+    return [gr.Plot(solid_figure(session.case, entry, way), visible=True), what_is_missing(session.case, entry, way)]
+
+
+def what_is_missing(case: Case, entry: Entry, way: str) -> str:
+    """Why the picture has no distances; "" where it has, and where it is not about them."""
+    if way == "both":
+        return ""
+    if case.reference is None:
+        return "<p class='note'>This case has no reference, so there is nothing to measure from.</p>"
+    least = _least(way)
+    if not (case.reference >= least).any():
+        return f"<p class='note'>The reference has no {way}, so there is nothing to measure from.</p>"
+    if not (entry.label_map >= least).any():
+        return f"<p class='note'>The model found no {way}, so there is nothing to measure.</p>"
+    return ""
 
 
 def solid_figure(case: Case, entry: Entry, way: str) -> go.Figure:
@@ -104,7 +126,7 @@ def _both(case: Case, entry: Entry) -> list[go.Mesh3d | None]:
 def _by_distance(case: Case, entry: Entry, label: str) -> list[go.Mesh3d | None]:
     """The model's surface of one label coloured by its distance, and the reference's as a shadow."""
     assert case.reference is not None
-    least, spacing = (1 if label == "liver" else 2), case.volume.spacing_mm
+    least, spacing = _least(label), case.volume.spacing_mm
     found = surface(entry.label_map >= least, spacing, MAX_TRIANGLES)
     truth = surface(case.reference >= least, spacing, MAX_TRIANGLES)
     shadow = _solid(truth, f"{label}, reference", LIVER_COLOUR, 0.15)
@@ -121,6 +143,11 @@ def _by_distance(case: Case, entry: Entry, label: str) -> list[go.Mesh3d | None]
             hovertemplate=f"%{{intensity:.1f}} {unit} from the reference<extra></extra>",
         )
     return [shadow, coloured]
+
+
+def _least(label: str) -> int:
+    """Lowest value of the voxels that belong to the label: tumours are part of the liver."""
+    return 1 if label == "liver" else 2
 
 
 def _solid(mesh: Mesh, name: str, colour: str, opacity: float) -> go.Mesh3d | None:
