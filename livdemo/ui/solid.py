@@ -13,6 +13,7 @@ from livdemo.ui.session import Session
 from livdemo.ui.wall import Entry, Standing
 
 MAX_TRIANGLES = 12_000  # per surface: some 250 kB on the way to the browser
+ROOM_BELOW = 0.22  # of the picture's height, for the scale of distances
 WAYS = {"both": "Prediction and reference", "liver": "Liver by distance", "tumour": "Tumours by distance"}
 REFERENCE_COLOUR, PREDICTION_COLOUR, LIVER_COLOUR = "#E69F00", "#56B4E9", "#8FA3B5"
 
@@ -88,7 +89,6 @@ def solid_figure(case: Case, entry: Entry, way: str) -> go.Figure:
     title = f"{entry.title}{f' ({entry.note})' if entry.note else ''}"
     hidden = {"visible": False}
     figure.update_layout(
-        height=520,
         title={"text": title, "font": {"size": 14}, "x": 0.02},
         margin={"l": 0, "r": 0, "t": 36, "b": 0},
         paper_bgcolor="rgba(0,0,0,0)",
@@ -99,6 +99,7 @@ def solid_figure(case: Case, entry: Entry, way: str) -> go.Figure:
             "yaxis": hidden,
             "zaxis": hidden,
             "aspectmode": "data",
+            "domain": {"y": [0 if way == "both" else ROOM_BELOW, 1]},
             "uirevision": "turned",  # the same for all, so that a new picture keeps the visitor's view
             "camera": {"eye": {"x": 0.2, "y": -1.25, "z": 0.25}},
             "annotations": _sides(case),
@@ -139,7 +140,14 @@ def _by_distance(case: Case, entry: Entry, label: str) -> list[go.Mesh3d | None]
             colorscale="Cividis",
             cmin=0,
             cmax=max(float(np.percentile(away, 99)), 1.0),  # one stray speck would make all the rest one colour
-            colorbar={"title": {"text": f"{unit} away"}, "len": 0.7},
+            colorbar={  # lying below, so that it takes no width from the picture on a phone
+                "title": {"text": f"{unit} away", "side": "top"},
+                "orientation": "h",
+                "len": 0.9,
+                "thickness": 10,
+                "y": 0.07,
+                "yanchor": "bottom",
+            },
             hovertemplate=f"%{{intensity:.1f}} {unit} from the reference<extra></extra>",
         )
     return [shadow, coloured]
