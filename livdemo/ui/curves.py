@@ -12,12 +12,11 @@ import plotly.graph_objects as go
 
 from livdemo.cases import Case
 from livdemo.curves import LOWEST_KNOWN, curves_of
-from livdemo.metrics import LabelMetrics, PrecisionRecall
+from livdemo.metrics import LABELS, LabelMetrics, PrecisionRecall
 from livdemo.ui.events import DRAWING, QUIET, while_open
 from livdemo.ui.session import Session
 from livdemo.ui.wall import Entry, Standing
 
-LABELS = ("liver", "tumour")
 # After Okabe and Ito, darkened until each has 3:1 on a light page and on a dark one; where two are alike to somebody,
 # their dashes are not, and no two of eighteen curves share both.
 COLOURS = ("#1479BE", "#D55E00", "#C06A98", "#B87B00", "#009E73", "#767C86")

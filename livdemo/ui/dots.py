@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from livdemo.metrics import LABELS
 from livdemo.results import Figures, figure
 from livdemo.ui.markup import escape
 
-LABELS = ("liver", "tumour")
 LEGEND = (
     "<ul class='dots-legend' aria-hidden='true'><li><i class='mean'></i>mean over patients</li>"
     "<li><i class='band'></i>95 % interval</li><li><i class='spot'></i>one patient</li>"

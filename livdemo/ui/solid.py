@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from livdemo.cases import Case
 from livdemo.mesh import Mesh, distances_mm, surface
+from livdemo.metrics import LABELS
 from livdemo.ui.events import DRAWING, QUIET, while_open
 from livdemo.ui.session import Session
 from livdemo.ui.wall import Entry, Standing
@@ -71,7 +72,7 @@ def what_is_missing(case: Case, entry: Entry, way: str) -> str:
         return ""
     if case.reference is None:
         return "<p class='note'>This case has no reference, so there is nothing to measure from.</p>"
-    least = _least(way)
+    least = LABELS.index(way) + 1
     if not (case.reference >= least).any():
         return f"<p class='note'>The reference has no {way}, so there is nothing to measure from.</p>"
     if not (entry.label_map >= least).any():
@@ -84,7 +85,8 @@ def solid_figure(case: Case, entry: Entry, way: str) -> go.Figure:
 
     Patient's right is on the left, as seen from the front; the head is up. Without a reference only the model is shown.
     """
-    parts = _both(case, entry) if way == "both" or case.reference is None else _by_distance(case, entry, way)
+    measured = way != "both" and case.reference is not None
+    parts = _by_distance(case, entry, way) if measured else _both(case, entry)
     figure = go.Figure([part for part in parts if part is not None])
     title = f"{entry.title}{f' ({entry.note})' if entry.note else ''}"
     hidden = {"visible": False}
@@ -99,7 +101,7 @@ def solid_figure(case: Case, entry: Entry, way: str) -> go.Figure:
             "yaxis": hidden,
             "zaxis": hidden,
             "aspectmode": "data",
-            "domain": {"y": [0 if way == "both" else ROOM_BELOW, 1]},
+            "domain": {"y": [ROOM_BELOW if measured else 0, 1]},
             "uirevision": "turned",  # the same for all, so that a new picture keeps the visitor's view
             "camera": {"eye": {"x": 0.2, "y": -1.25, "z": 0.25}},
             "annotations": _sides(case),
@@ -127,7 +129,7 @@ def _both(case: Case, entry: Entry) -> list[go.Mesh3d | None]:
 def _by_distance(case: Case, entry: Entry, label: str) -> list[go.Mesh3d | None]:
     """The model's surface of one label coloured by its distance, and the reference's as a shadow."""
     assert case.reference is not None
-    least, spacing = _least(label), case.volume.spacing_mm
+    least, spacing = LABELS.index(label) + 1, case.volume.spacing_mm
     found = surface(entry.label_map >= least, spacing, MAX_TRIANGLES)
     truth = surface(case.reference >= least, spacing, MAX_TRIANGLES)
     shadow = _solid(truth, f"{label}, reference", LIVER_COLOUR, 0.15)
@@ -151,11 +153,6 @@ def _by_distance(case: Case, entry: Entry, label: str) -> list[go.Mesh3d | None]
             hovertemplate=f"%{{intensity:.1f}} {unit} from the reference<extra></extra>",
         )
     return [shadow, coloured]
-
-
-def _least(label: str) -> int:
-    """Lowest value of the voxels that belong to the label: tumours are part of the liver."""
-    return 1 if label == "liver" else 2
 
 
 def _solid(mesh: Mesh, name: str, colour: str, opacity: float) -> go.Mesh3d | None:

@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 
 from livdemo.cases import Case
-from livdemo.metrics import DEFINITIONS
+from livdemo.metrics import DEFINITIONS, LABELS
 from livdemo.metrics.classes import count_classes
 from livdemo.metrics.lesions import LESION_COLUMNS, Lesion
 from livdemo.metrics.statistics import MIN_CASES
@@ -31,7 +31,6 @@ ONE_CASE = (
     "nothing here is marked as not significantly worse."
 )
 HD_JUMPS = "Press a Hausdorff distance (HD) to see in the pictures between which two points it is measured."
-LABELS = ("liver", "tumour")
 NOTHING_YET = "<p class='empty'>The figures of all models stand here once one has run.</p>"
 NO_REFERENCE = "<p class='note'>This case has no reference, so there are no scores: volumes, time and memory only.</p>"
 NOTHING_DRAWN = "<p class='note'>This case has no reference: nobody has drawn what is there.</p>"
